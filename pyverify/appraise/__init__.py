@@ -1,0 +1,1 @@
+"""Policy, evidence and references in; findings and a verdict out."""

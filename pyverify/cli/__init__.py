@@ -1,0 +1,1 @@
+"""The command line: arguments, tables, progress, exit codes."""

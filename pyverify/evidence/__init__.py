@@ -1,0 +1,1 @@
+"""Bytes of evidence as columns and views."""

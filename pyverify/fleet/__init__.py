@@ -1,0 +1,1 @@
+"""Archives in, verdict rows out."""

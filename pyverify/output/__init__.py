@@ -1,0 +1,1 @@
+"""Verdict rows out of the door."""
