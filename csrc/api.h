@@ -69,7 +69,7 @@ typedef struct {
   uint64_t first_event; /* index of its first event in the caller's event array */
   uint32_t n_events;    /* whole events read; those before the fault where there is one */
   uint32_t banks;       /* banks the header lists, a bit each */
-  uint32_t incomplete;  /* banks that cannot be replayed: an extended event lacks their digest */
+  uint32_t incomplete;  /* banks for which an extended event lacks the digest: their replay proves nothing */
   uint32_t touched;     /* PCRs extended at least once, a bit each */
   uint32_t notes;       /* enum pv_note bits */
   uint32_t locality;    /* the last byte of PCR 0 at start: 0, 3 or 4 */
@@ -113,8 +113,8 @@ uint64_t pv_replay_scratch(const int64_t *offsets, uint64_t first, uint64_t last
 
 /* Scans and replays a slice, tile by tile so that the work stays in cache: one row a log and, for each bank
  * asked for (a bit each in `banks`), 24 PCR values of pv_digest_size bytes a log. Output pointers of other banks
- * may be NULL. A bank that a log does not list, cannot be replayed in, or whose log has a fault, is all zero
- * bytes in that row: `logs` says so, and the caller must look.
+ * may be NULL. In a bank that a log does not list, and in a log with a fault, that row is all zero bytes: `logs`
+ * says so, and the caller must look. In an incomplete bank it is what the digests that are there give.
  *   variant   index for pv_variant_name, -1 for the fastest; an index that a bank lacks is PV_BAD_ARGUMENT
  *   scratch   at least pv_replay_scratch bytes, aligned to 64 */
 int pv_replay(const uint8_t *blob, const int64_t *offsets, uint64_t first, uint64_t last, uint32_t banks,

@@ -1,0 +1,9 @@
+/* The public header of the core for C: api.h with what a C compiler needs around it. */
+#ifndef PYVERIFY_H
+#define PYVERIFY_H
+
+#include <stdint.h>
+
+#include "api.h"
+
+#endif

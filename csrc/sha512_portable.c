@@ -1,0 +1,123 @@
+/* SHA-512 and SHA-384 (FIPS 180-4, 6.4 and 6.5), in plain C. */
+#include "hash.h"
+
+#define ROR pv_ror64
+#define ROUND(a, b, c, d, e, f, g, h, kw)                                                    \
+  do {                                                                                       \
+    uint64_t t1 = h + (ROR(e, 14) ^ ROR(e, 18) ^ ROR(e, 41)) + (g ^ (e & (f ^ g))) + (kw);   \
+    d += t1;                                                                                 \
+    h = t1 + (ROR(a, 28) ^ ROR(a, 34) ^ ROR(a, 39)) + ((a & b) | (c & (a | b)));             \
+  } while (0)
+#define EIGHT_ROUNDS(kw, t)                      \
+  do {                                           \
+    ROUND(a, b, c, d, e, f, g, h, kw((t)));      \
+    ROUND(h, a, b, c, d, e, f, g, kw((t) + 1));  \
+    ROUND(g, h, a, b, c, d, e, f, kw((t) + 2));  \
+    ROUND(f, g, h, a, b, c, d, e, kw((t) + 3));  \
+    ROUND(e, f, g, h, a, b, c, d, kw((t) + 4));  \
+    ROUND(d, e, f, g, h, a, b, c, kw((t) + 5));  \
+    ROUND(c, d, e, f, g, h, a, b, kw((t) + 6));  \
+    ROUND(b, c, d, e, f, g, h, a, kw((t) + 7));  \
+  } while (0)
+#define S0(x) (ROR(x, 1) ^ ROR(x, 8) ^ ((x) >> 7))
+#define S1(x) (ROR(x, 19) ^ ROR(x, 61) ^ ((x) >> 6))
+#define FIRST(t) (pv_sha512_k[t] + w[t])
+#define LATER(t) \
+  (pv_sha512_k[t] + \
+   (w[(t) & 15] += S1(w[((t) + 14) & 15]) + w[((t) + 9) & 15] + S0(w[((t) + 1) & 15])))
+#define PADDING(t) (pv_sha512_padding_kw[t])
+#define LOAD(v) \
+  uint64_t a = v[0], b = v[1], c = v[2], d = v[3], e = v[4], f = v[5], g = v[6], h = v[7]
+#define ADD(v) (v[0] += a, v[1] += b, v[2] += c, v[3] += d, v[4] += e, v[5] += f, v[6] += g, v[7] += h)
+
+/* One block, its words already in w (which is used up). */
+static void compress(uint64_t v[8], uint64_t w[16]) {
+  LOAD(v);
+  EIGHT_ROUNDS(FIRST, 0);
+  EIGHT_ROUNDS(FIRST, 8);
+  for (unsigned t = 16; t < 80; t += 16) {
+    EIGHT_ROUNDS(LATER, t);
+    EIGHT_ROUNDS(LATER, t + 8);
+  }
+  ADD(v);
+}
+
+static void compress_padding(uint64_t v[8]) {
+  LOAD(v);
+  for (unsigned t = 0; t < 80; t += 16) {
+    EIGHT_ROUNDS(PADDING, t);
+    EIGHT_ROUNDS(PADDING, t + 8);
+  }
+  ADD(v);
+}
+
+/* PCR || digest is 96 bytes: one block with its padding. */
+void pv_sha384_extend_portable(uint8_t *pcr, const uint8_t *digests, uint64_t n) {
+  uint64_t v[8], w[16];
+  for (unsigned i = 0; i < 6; i++) {
+    v[i] = pv_be64(pcr + 8 * i);
+  }
+  for (; n; n--, digests += 48) {
+    memcpy(w, v, 48);
+    for (unsigned i = 0; i < 6; i++) {
+      w[6 + i] = pv_be64(digests + 8 * i);
+    }
+    w[12] = 1ull << 63;
+    w[13] = w[14] = 0;
+    w[15] = 96 * 8;
+    memcpy(v, pv_sha384_iv, 64);
+    compress(v, w);
+  }
+  for (unsigned i = 0; i < 6; i++) {
+    pv_put_be64(pcr + 8 * i, v[i]);
+  }
+}
+
+/* PCR || digest is 128 bytes: one block, then the constant padding block. */
+void pv_sha512_extend_portable(uint8_t *pcr, const uint8_t *digests, uint64_t n) {
+  uint64_t v[8], w[16];
+  for (unsigned i = 0; i < 8; i++) {
+    v[i] = pv_be64(pcr + 8 * i);
+  }
+  for (; n; n--, digests += 64) {
+    memcpy(w, v, 64);
+    for (unsigned i = 0; i < 8; i++) {
+      w[8 + i] = pv_be64(digests + 8 * i);
+    }
+    memcpy(v, pv_sha512_iv, 64);
+    compress(v, w);
+    compress_padding(v);
+  }
+  for (unsigned i = 0; i < 8; i++) {
+    pv_put_be64(pcr + 8 * i, v[i]);
+  }
+}
+
+static void blocks(uint64_t v[8], const uint8_t *p, uint64_t n) {
+  uint64_t w[16];
+  for (; n; n--, p += 128) {
+    for (unsigned i = 0; i < 16; i++) {
+      w[i] = pv_be64(p + 8 * i);
+    }
+    compress(v, w);
+  }
+}
+
+static void hash(const uint64_t iv[8], const uint8_t *message, uint64_t size, uint8_t *digest, unsigned words) {
+  uint8_t tail[256];
+  uint64_t v[8];
+  memcpy(v, iv, 64);
+  blocks(v, message, size / 128);
+  blocks(v, tail, pv_pad(tail, message + size / 128 * 128, size % 128, size, 128));
+  for (unsigned i = 0; i < words; i++) {
+    pv_put_be64(digest + 8 * i, v[i]);
+  }
+}
+
+void pv_sha384_hash_portable(const uint8_t *message, uint64_t size, uint8_t *digest) {
+  hash(pv_sha384_iv, message, size, digest, 6);
+}
+
+void pv_sha512_hash_portable(const uint8_t *message, uint64_t size, uint8_t *digest) {
+  hash(pv_sha512_iv, message, size, digest, 8);
+}
