@@ -115,11 +115,11 @@ uint64_t pv_replay_scratch(const int64_t *offsets, uint64_t first, uint64_t last
  * asked for (a bit each in `banks`), 24 PCR values of pv_digest_size bytes a log. Output pointers of other banks
  * may be NULL. In a bank that a log does not list, and in a log with a fault, that row is all zero bytes: `logs`
  * says so, and the caller must look. In an incomplete bank it is what the digests that are there give.
- *   variant   index for pv_variant_name, -1 for the fastest; an index that a bank lacks is PV_BAD_ARGUMENT
+ *   variants  for each of the PV_BANKS banks an index for pv_variant_name, -1 for the fastest
  *   scratch   at least pv_replay_scratch bytes, aligned to 64 */
 int pv_replay(const uint8_t *blob, const int64_t *offsets, uint64_t first, uint64_t last, uint32_t banks,
-              int32_t variant, pv_log *logs, uint8_t *sha1, uint8_t *sha256, uint8_t *sha384, uint8_t *sha512,
-              uint8_t *sm3_256, uint8_t *scratch, uint64_t scratch_size);
+              const int32_t *variants, pv_log *logs, uint8_t *sha1, uint8_t *sha256, uint8_t *sha384,
+              uint8_t *sha512, uint8_t *sm3_256, uint8_t *scratch, uint64_t scratch_size);
 
 /* Extends chains: values[c] := H(values[c] || d) for each digest d of chain c, in order. Digests lie one after
  * the other; chain c is digests [chain_at[c], chain_at[c+1]). `values` holds the start values and receives the

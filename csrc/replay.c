@@ -132,14 +132,14 @@ static int replay_bank(const uint8_t *blob, const int64_t *offsets, uint64_t fir
 }
 
 int pv_replay(const uint8_t *blob, const int64_t *offsets, uint64_t first, uint64_t last, uint32_t banks,
-              int32_t variant, pv_log *logs, uint8_t *sha1, uint8_t *sha256, uint8_t *sha384, uint8_t *sha512,
-              uint8_t *sm3_256, uint8_t *scratch, uint64_t scratch_size) {
+              const int32_t *variants, pv_log *logs, uint8_t *sha1, uint8_t *sha256, uint8_t *sha384,
+              uint8_t *sha512, uint8_t *sm3_256, uint8_t *scratch, uint64_t scratch_size) {
   uint8_t *const values[PV_BANKS] = {sha1, sha256, sha384, sha512, sm3_256};
   if (banks >> PV_BANKS || !pv_offsets_are_sane(offsets, first, last)) {
     return PV_BAD_ARGUMENT;
   }
   for (uint32_t bank = 0; bank < PV_BANKS; bank++) {
-    if (banks >> bank & 1 && (!values[bank] || !pv_variant(bank, variant))) {
+    if (banks >> bank & 1 && (!values[bank] || !pv_variant(bank, variants[bank]))) {
       return PV_BAD_ARGUMENT;
     }
   }
@@ -155,7 +155,7 @@ int pv_replay(const uint8_t *blob, const int64_t *offsets, uint64_t first, uint6
     int status = pv_scan(blob, offsets, first, end, logs, events, room.events, &n_events);
     for (uint32_t bank = 0; bank < PV_BANKS && status == PV_OK; bank++) {
       if (banks >> bank & 1) {
-        status = replay_bank(blob, offsets, first, end, bank, pv_variant(bank, variant), logs + first, events,
+        status = replay_bank(blob, offsets, first, end, bank, pv_variant(bank, variants[bank]), logs + first, events,
                              chain_at, digests, room.digests,
                              values[bank] + first * PV_PCRS * pv_digest_size(bank));
       }

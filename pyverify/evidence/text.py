@@ -9,7 +9,9 @@ TEXT_LIMIT: Final = 240
 """Characters of a line of text that describes an event."""
 
 # Unicode's Default_Ignorable_Code_Point characters that str.isprintable() lets pass: they show as nothing.
-_INVISIBLE: Final = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
+_INVISIBLE: Final = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
 
 
 def escape(text: str, limit: int = TEXT_LIMIT) -> str:

@@ -24,11 +24,10 @@ GUID_NAMES: Final[dict[str, str]] = {
     "f2fd1544-9794-4a2c-992e-e5bbcf20e394": "SMBIOS 3",
     "8868e871-e4f1-11d3-bc22-0080c73c8881": "ACPI 2.0",
 }
-"""What well-known GUIDs stand for."""
 
 X509: Final = "a5c059a1-94e4-4aa7-87b5-ab155c2bf072"
 # Signature types that hold the hash of an image or of a certificate, and the size of their data (SPEC section 5.3).
-_HASH_SIZES: Final[dict[str, int]] = {
+HASH_SIZES: Final[dict[str, int]] = {
     "c1c41626-504c-4092-aca9-41f936934328": 32,
     "826ca512-cf10-4ac9-b187-be01496631bd": 20,
     "0b6e5233-a65c-44c9-9407-d9ab83bfc8bd": 28,
@@ -39,27 +38,18 @@ _HASH_SIZES: Final[dict[str, int]] = {
     "446dbf63-2502-4cda-bcfa-2465d2b0fe9d": 80,
 }
 
-# The caps that go-attestation puts on a variable (SPEC section 3.4).
-_MAX_NAME_UNITS: Final = 2048
+_MAX_NAME_UNITS: Final = 2048  # go-attestation's caps on a variable (SPEC section 3.4)
 _MAX_VARIABLE_BYTES: Final = 1 << 20
-# dbx of 32 KB with a list for each hash has some 430 (SPEC section 0.9).
-_MAX_SIGNATURE_LISTS: Final = 4096
-_MAX_PATH_NODES: Final = 256
+_MAX_SIGNATURE_LISTS: Final = 4096  # a dbx of 32 KB with a list for each hash has some 430 (SPEC section 0.9)
+_MAX_PATH_NODES: Final = 256  # SPEC section 6, both
 _MAX_PATH_BYTES: Final = 1 << 16
-_GPT_ENTRY_BYTES: Final = 128
 
 
 class Undecodable(ValueError):
-    """Bytes that are not the structure they should be.
-
-    Attributes:
-        what: the structure, in words.
-        offset: byte of the event's data at which it shows.
-    """
+    """Bytes that are not the structure they should be; ``offset`` is the byte of the event's data at which it shows."""
 
     def __init__(self, what: str, offset: int) -> None:
         super().__init__(f"undecodable {what} (at byte {offset})")
-        self.what = what
         self.offset = offset
 
 
@@ -121,15 +111,10 @@ def utf16(data: bytes, what: str = "UTF-16 text", base: int = 0) -> str:
 def _utf16z(reader: Reader) -> str:
     """The next NUL-terminated UTF-16LE text, without its NUL."""
     start = reader.at
-    end = start
-    while True:
-        end = reader.data.find(b"\0\0", end)
-        if end < 0:
-            raise reader.fault()
-        if (end - start) % 2 == 0:
-            break
-        end += 1
-    text = utf16(reader.take(end - start), reader.what, reader.base + start)
+    units = memoryview(reader.data)[start : start + min(reader.left, _MAX_PATH_BYTES) // 2 * 2].cast("H").tolist()
+    if 0 not in units:
+        raise reader.fault()
+    text = utf16(reader.take(2 * units.index(0)), reader.what, reader.base + start)
     reader.at += 2
     return text
 
@@ -144,7 +129,7 @@ class Variable:
     data_at: int
     """Where ``data`` begins within the event's data."""
     excess: int
-    """Bytes after the structure: 0, or the 1 that old shims add (SPEC section 3.6)."""
+    """Bytes after the structure: 0, or as many as old shims add."""
 
 
 def variable(data: bytes) -> Variable:
@@ -155,13 +140,13 @@ def variable(data: bytes) -> Variable:
     data_size = reader.number(8)
     if name_units > min(reader.left // 2, _MAX_NAME_UNITS):
         raise reader.fault(16)
-    name_at = reader.at
-    name = utf16(reader.take(2 * name_units), reader.what, name_at)
+    name = utf16(reader.take(2 * name_units), reader.what, 32)
     if data_size > min(reader.left, _MAX_VARIABLE_BYTES):
         raise reader.fault(24)
     data_at = reader.at
     content = reader.take(data_size)
-    if reader.left > 1:
+    # Old shims took the size of the C structure, padded (6 bytes more) or packed (1 more: SPEC section 3.6).
+    if reader.left not in (0, 1, 6):
         raise reader.fault()
     return Variable(owner, name, content, data_at, reader.left)
 
@@ -171,6 +156,8 @@ class DevicePath:
     """A device path as text."""
 
     text: str
+    excess: int
+    """Bytes after the path's end."""
     fault: Undecodable | None
     """Why the text ends where it does, if not at the path's end."""
 
@@ -181,41 +168,40 @@ class ImageLoad:
 
     location: int
     length: int
-    link_time_address: int
     path: DevicePath
     excess: int
-    """Bytes after the structure."""
+    """Bytes after the structure or its device path."""
 
 
 def image_load(data: bytes) -> ImageLoad:
     """The image that an event says was loaded."""
     reader = Reader(data, "image load event")
-    location, length, link_time_address, path_size = (reader.number(8) for _ in range(4))
+    location, length, _, path_size = (reader.number(8) for _ in range(4))
     if path_size > reader.left:
         raise reader.fault(24)
     path = device_path(reader.take(path_size), 32)
-    return ImageLoad(location, length, link_time_address, path, reader.left)
+    return ImageLoad(location, length, path, path.excess + reader.left)
 
 
 @dataclass(frozen=True, slots=True)
 class LoadOption:
     """EFI_LOAD_OPTION: the content of Boot#### and its like."""
 
-    attributes: int
     description: str
     path: DevicePath
+    """The first of the option's paths: firmware may keep its own after it."""
 
 
 def load_option(data: bytes, base: int = 0) -> LoadOption:
     """The load option that a variable holds."""
     reader = Reader(data, "load option", base)
-    attributes = reader.number(4)
+    reader.take(4)
     path_size = reader.number(2)
     description = _utf16z(reader)
     if path_size > reader.left:
         raise reader.fault(4)
     path_at = base + reader.at
-    return LoadOption(attributes, description, device_path(reader.take(path_size), path_at))
+    return LoadOption(description, device_path(reader.take(path_size), path_at))
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +219,7 @@ def gpt(data: bytes) -> Gpt:
     if not header.startswith(b"EFI PART"):
         raise reader.fault(0)
     entry_size = int.from_bytes(header[84:88], "little")
-    if entry_size < _GPT_ENTRY_BYTES:
+    if entry_size < 128:
         raise reader.fault(84)
     partitions = reader.number(8)
     if partitions > reader.left // entry_size:
@@ -259,16 +245,6 @@ class SignatureList:
         """Signatures in the list."""
         return len(self.signatures) // self.signature_size
 
-    @property
-    def is_certificate(self) -> bool:
-        """Whether the signatures are X.509 certificates."""
-        return self.type == X509
-
-    @property
-    def is_hash(self) -> bool:
-        """Whether the signatures are hashes of a known kind."""
-        return self.signature_size - 16 == _HASH_SIZES.get(self.type)
-
 
 def signature_lists(data: bytes, base: int = 0) -> list[SignatureList]:
     """The lists that a signature database (PK, KEK, db, dbx, MokList) holds, none of it left over."""
@@ -283,8 +259,8 @@ def signature_lists(data: bytes, base: int = 0) -> list[SignatureList]:
         if header_size > list_size - 28:
             raise reader.fault(start + 20)
         size = list_size - 28 - header_size
-        # An owner's GUID without any data is no signature.
-        if signature_size < 17 or size % signature_size or signature_size != _HASH_SIZES.get(kind, signature_size - 16) + 16:
+        data_size = signature_size - 16
+        if data_size < 1 or size % signature_size or data_size != HASH_SIZES.get(kind, data_size):
             raise reader.fault(start + 24)
         reader.at += header_size
         lists.append(SignatureList(kind, header_size, signature_size, reader.take(size)))
@@ -304,27 +280,25 @@ def device_path(data: bytes, base: int = 0) -> DevicePath:
             reader.at = start
             break
         if (kind, subtype) == (0x7F, 0xFF):
-            fault = reader.fault(start + 2) if size != 4 else reader.fault() if reader.left else None
-            return DevicePath("".join(parts), fault)
+            return DevicePath("".join(parts), reader.left, None if size == 4 else reader.fault(start + 2))
         body = reader.take(size - 4)
         if (kind, subtype) == (0x7F, 0x01):
             parts.append(",")
         else:
             parts.append(("/" if parts and parts[-1] != "," else "") + _node(kind, subtype, body))
-    return DevicePath("".join(parts), reader.fault() if data else None)
+    return DevicePath("".join(parts), 0, reader.fault() if data else None)
 
 
 def _node(kind: int, subtype: int, body: bytes) -> str:
     """The text of one node. A body that is not what its kind says is shown raw."""
-    if fixed := _FIXED_NODES.get((kind, subtype)):
-        layout, text = fixed
-        if len(body) == layout.size:
-            return text(*layout.unpack(body))
-    elif reader := _OPEN_NODES.get((kind, subtype)):
-        try:
-            return reader(body)
-        except Undecodable:
-            pass  # shown raw
+    try:
+        if node := _FIXED_NODES.get((kind, subtype)):
+            return node[1](*node[0].unpack(body))
+        if node := _OPEN_NODES.get((kind, subtype)):
+            layout, text = node
+            return text(*layout.unpack_from(body), body[layout.size :])
+    except (struct.error, Undecodable):
+        pass  # shown raw
     return f"Path({kind},{subtype},{body.hex()})"
 
 
@@ -333,10 +307,8 @@ def _ascii(data: bytes) -> str:
 
 
 def _eisa(number: int) -> str:
-    letters = [number >> shift & 31 for shift in (10, 5, 0)]
-    if not all(1 <= letter <= 26 for letter in letters):
-        return f"0x{number:08x}"
-    return "".join(chr(64 + letter) for letter in letters) + f"{number >> 16:04X}"
+    letters = "".join(chr(64 + (number >> shift & 31)) for shift in (10, 5, 0))
+    return f"{letters}{number >> 16:04X}" if letters.isalpha() else f"0x{number:08x}"
 
 
 def _acpi(hid: int, uid: int) -> str:
@@ -344,97 +316,85 @@ def _acpi(hid: int, uid: int) -> str:
     return f"{root}({uid:#x})" if root else f"Acpi({_eisa(hid)},{uid:#x})"
 
 
-def _acpi_extended(body: bytes) -> str:
-    reader = Reader(body, "ACPI node")
-    hid, uid, cid = (reader.number(4) for _ in range(3))
-    strings = reader.take(reader.left).split(b"\0")
+def _acpi_extended(hid: int, uid: int, cid: int, tail: bytes) -> str:
+    strings = tail.split(b"\0")
     if len(strings) != 4 or strings[3]:
-        raise reader.fault(12)
+        raise Undecodable("ACPI node", 12)
     return f"AcpiEx({_eisa(hid)},{_eisa(cid)},{uid:#x},{','.join(_ascii(text) for text in strings[:3])})"
 
 
-def _mac(address: bytes, interface: int) -> str:
-    return f"MacAddr({(address[:6] if interface <= 1 else address).hex()},{interface:#x})"
+def _hard_drive(fields: tuple[int, int, int, bytes, int, int]) -> str:
+    part, start, size, signature, table, signature_type = fields
+    disk = {0: "0", 1: f"0x{int.from_bytes(signature[:4], 'little'):08x}", 2: guid(signature)}
+    kind = {1: "MBR", 2: "GPT"}.get(table, f"{table:#x}")
+    return f"HD({part},{kind},{disk.get(signature_type, signature.hex())},{start:#x},{size:#x})"
 
 
-def _ip(body: bytes, address_size: int, full_size: int) -> str:
-    reader = Reader(body, "IP node")
+def _ip(fields: tuple[bytes, bytes, int, int, int, int, bytes], tail_size: int) -> str:
+    local, remote = (".".join(map(str, ip)) if len(ip) == 4 else f"[{ip.hex(':', 2)}]" for ip in fields[:2])
+    local_port, remote_port, protocol, origin, tail = fields[2:]
     # The nodes of UEFI before 2.3 end with the address's origin.
-    if len(body) not in (2 * address_size + 7, full_size):
-        raise reader.fault()
-    local, remote = (_address(reader.take(address_size)) for _ in range(2))
-    local_port, remote_port, protocol, origin = (reader.number(size) for size in (2, 2, 2, 1))
-    return f"IPv{4 if address_size == 4 else 6}({remote}:{remote_port},{protocol:#x},{origin:#x},{local}:{local_port})"
+    if len(tail) not in (0, tail_size):
+        raise Undecodable("IP node", 0)
+    return f"({remote}:{remote_port},{protocol:#x},{origin:#x},{local}:{local_port})"
 
 
-def _address(address: bytes) -> str:
-    if len(address) == 4:
-        return ".".join(str(octet) for octet in address)
-    return f"[{address.hex(':', 2)}]"
+def _usb_wwid(interface: int, vendor: int, product: int, tail: bytes) -> str:
+    return f'UsbWwid({vendor:#x},{product:#x},{interface:#x},"{utf16(tail)}")'
 
 
-def _usb_wwid(body: bytes) -> str:
-    reader = Reader(body, "USB WWID node")
-    interface, vendor, product = (reader.number(2) for _ in range(3))
-    return f'UsbWwid({vendor:#x},{product:#x},{interface:#x},"{utf16(reader.take(reader.left))}")'
+def _bbs(kind: int, flags: int, tail: bytes) -> str:
+    return f"BBS({kind:#x},{_ascii(tail.removesuffix(bytes(1)))},{flags:#x})"
 
 
-def _hard_drive(part: int, start: int, size: int, signature: bytes, table: int, signature_type: int) -> str:
-    names = {0: "0", 1: f"0x{int.from_bytes(signature[:4], 'little'):08x}", 2: guid(signature)}
-    name = names.get(signature_type, signature.hex())
-    return f"HD({part},{ {1: 'MBR', 2: 'GPT'}.get(table, f'{table:#x}')},{name},{start:#x},{size:#x})"
-
-
-def _file_path(body: bytes) -> str:
-    reader = Reader(body, "file path node")
+def _file_path(tail: bytes) -> str:
+    reader = Reader(tail, "file path node")
     text = _utf16z(reader)
     reader.end()
     return text
 
 
-def _bbs(body: bytes) -> str:
-    reader = Reader(body, "BBS node")
-    kind, flags = reader.number(2), reader.number(2)
-    return f"BBS({kind:#x},{_ascii(reader.take(reader.left).removesuffix(bytes(1)))},{flags:#x})"
+_Node = tuple[struct.Struct, Callable[..., str]]
 
 
-def _vendor(prefix: str) -> Callable[[bytes], str]:
-    return lambda body: f"{prefix}({guid(body[:16])}{',' if body[16:] else ''}{body[16:].hex()})"
-
-
-def _numbers(layout: str, prefix: str) -> tuple[struct.Struct, Callable[..., str]]:
+def _numbers(layout: str, prefix: str) -> _Node:
     """A node that is written as its numbers, in order."""
     return struct.Struct(layout), lambda *values: f"{prefix}({','.join(f'{value:#x}' for value in values)})"
 
 
+def _vendor(prefix: str) -> _Node:
+    return struct.Struct("<16s"), lambda name, tail: f"{prefix}({guid(name)}{',' if tail else ''}{tail.hex()})"
+
+
 # By type and subtype (SPEC section 6); 1/3 is UEFI 2.10 section 10.3.2.3.
-_FIXED_NODES: Final[dict[tuple[int, int], tuple[struct.Struct, Callable[..., str]]]] = {
+_FIXED_NODES: Final[dict[tuple[int, int], _Node]] = {
     (1, 1): (struct.Struct("<BB"), lambda function, device: f"Pci({device:#x},{function:#x})"),
     (1, 3): _numbers("<IQQ", "MemoryMapped"),
     (2, 1): (struct.Struct("<II"), _acpi),
     (3, 1): _numbers("<BBH", "Ata"),
     (3, 2): _numbers("<HH", "Scsi"),
     (3, 5): _numbers("<BB", "USB"),
-    (3, 11): (struct.Struct("<32sB"), _mac),
+    (3, 11): (struct.Struct("<32sB"), lambda mac, kind: f"MacAddr({(mac[:6] if kind <= 1 else mac).hex()},{kind:#x})"),
     (3, 15): _numbers("<HHBBB", "UsbClass"),
     (3, 17): _numbers("<B", "Unit"),
     (3, 18): _numbers("<HHH", "Sata"),
     (3, 23): (struct.Struct("<I8s"), lambda namespace, eui: f"NVMe({namespace:#x},{eui.hex('-')})"),
-    (4, 1): (struct.Struct("<IQQ16sBB"), _hard_drive),
+    (4, 1): (struct.Struct("<IQQ16sBB"), lambda *fields: _hard_drive(fields)),
     (4, 2): _numbers("<IQQ", "CDROM"),
     (4, 6): (struct.Struct("<16s"), lambda name: f"FvFile({guid(name)})"),
     (4, 7): (struct.Struct("<16s"), lambda name: f"Fv({guid(name)})"),
     (4, 8): (struct.Struct("<IQQ"), lambda _, start, end: f"Offset({start:#x},{end:#x})"),
 }
-_OPEN_NODES: Final[dict[tuple[int, int], Callable[[bytes], str]]] = {
+# Their bodies go on after the fields; the rest is the last argument.
+_OPEN_NODES: Final[dict[tuple[int, int], _Node]] = {
     (1, 4): _vendor("VenHw"),
-    (2, 2): _acpi_extended,
+    (2, 2): (struct.Struct("<III"), _acpi_extended),
     (3, 10): _vendor("VenMsg"),
-    (3, 12): lambda body: _ip(body, 4, 23),
-    (3, 13): lambda body: _ip(body, 16, 56),
-    (3, 16): _usb_wwid,
-    (3, 24): lambda body: f"Uri({_ascii(body)})",
+    (3, 12): (struct.Struct("<4s4sHHHB"), lambda *fields: "IPv4" + _ip(fields, 8)),
+    (3, 13): (struct.Struct("<16s16sHHHB"), lambda *fields: "IPv6" + _ip(fields, 17)),
+    (3, 16): (struct.Struct("<HHH"), _usb_wwid),
+    (3, 24): (struct.Struct(""), lambda tail: f"Uri({_ascii(tail)})"),
     (4, 3): _vendor("VenMedia"),
-    (4, 4): _file_path,
-    (5, 1): _bbs,
+    (4, 4): (struct.Struct(""), _file_path),
+    (5, 1): (struct.Struct("<HH"), _bbs),
 }

@@ -1,1 +1,26 @@
-# filled in by the C tests
+set(data ${src}/tests/data)
+
+if(PV_FUZZ)
+  target_compile_options(pvcore PRIVATE -fsanitize=fuzzer-no-link)
+  add_executable(fuzz_eventlog tests/c/fuzz_eventlog.c)
+  target_compile_options(fuzz_eventlog PRIVATE -fsanitize=fuzzer)
+  target_link_options(fuzz_eventlog PRIVATE -fsanitize=fuzzer)
+  target_link_libraries(fuzz_eventlog pvcore)
+  file(MAKE_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR}/corpus)
+  add_test(NAME fuzz_eventlog COMMAND fuzz_eventlog -max_total_time=10 -max_len=32768 -print_final_stats=1
+    -dict=${src}/tests/c/fuzz_eventlog.dict ${CMAKE_CURRENT_BINARY_DIR}/corpus ${data}/logs ${data})
+  return()
+endif()
+
+file(GLOB logs CONFIGURE_DEPENDS ${data}/*.bin ${data}/logs/*.bin)
+
+function(pv_test name)  # pv_test(name arguments...)
+  add_executable(${name} tests/c/${name}.c)
+  target_link_libraries(${name} pvcore)
+  add_test(NAME ${name} COMMAND ${name} ${ARGN})
+endfunction()
+
+pv_test(test_hash)
+pv_test(test_replay ${data}/kat_log.bin)
+pv_test(test_faults ${data}/kat_log.bin)
+pv_test(test_truncate ${logs})

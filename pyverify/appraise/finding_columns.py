@@ -1,0 +1,61 @@
+"""Findings of a batch, gathered by column: rows that have none cost nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from pyverify.appraise.verdict import FINDING_TYPE
+from pyverify.findings import CODES, Effect, Finding, Severity
+
+_FIELDS = [field.name for field in FINDING_TYPE]
+
+
+class FindingColumns:
+    """Findings of the rows of one batch, and what they make of each row's verdict."""
+
+    def __init__(self, n: int) -> None:
+        self._rows: list[npt.NDArray[np.int64]] = []
+        self._chunks: list[dict[str, Any]] = []
+        self.high = np.zeros(n, np.bool_)
+        self.error = np.zeros(n, np.bool_)
+        self.unmeasured = np.zeros(n, np.bool_)
+
+    def add(self, row: int, finding: Finding) -> None:
+        """One finding of one row."""
+        self._mark(np.array([row]), finding)
+        self._chunks.append({name: [getattr(finding, name)] for name in _FIELDS})
+
+    def add_to_all(self, rows: npt.NDArray[np.int64], finding: Finding) -> None:
+        """The same finding for many rows."""
+        if len(rows):
+            self._mark(rows, finding)
+            self._chunks.append({name: [getattr(finding, name)] * len(rows) for name in _FIELDS})
+
+    def _mark(self, rows: npt.NDArray[np.int64], finding: Finding) -> None:
+        self._rows.append(rows)
+        effect = CODES[finding.code].effect
+        if effect is Effect.ERROR:
+            self.error[rows] = True
+        elif effect is Effect.UNMEASURED:
+            self.unmeasured[rows] = True
+        elif finding.severity is Severity.HIGH:
+            self.high[rows] = True
+
+    def to_arrow(self) -> pa.ListArray:
+        """The ``findings`` column: a list a row, in the order in which they were added."""
+        n = len(self.high)
+        rows = np.concatenate([np.zeros(0, np.int64), *self._rows])
+        order = np.argsort(rows, kind="stable")
+        offsets = np.zeros(n + 1, np.int32)
+        np.cumsum(np.bincount(rows, minlength=n), out=offsets[1:])
+        columns = [
+            pa.array([value for chunk in self._chunks for value in chunk[field.name]], field.type).take(pa.array(order))
+            for field in FINDING_TYPE
+        ]
+        return pa.ListArray.from_arrays(
+            pa.array(offsets), pa.StructArray.from_arrays(columns, fields=list(FINDING_TYPE))
+        )

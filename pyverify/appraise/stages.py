@@ -1,0 +1,55 @@
+"""A boot as six stages, like a row of lamps: which was the first that is not as it should be."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from pyverify.algorithms import pcr_mask
+from pyverify.appraise.verdict import STAGE_TYPE
+
+STAGES: Final[tuple[tuple[str, tuple[int, ...]], ...]] = (
+    ("firmware", (0, 2)),
+    ("firmware settings", (1, 3)),
+    ("secure boot policy", (7, 14)),
+    ("boot loader", (4, 5)),
+    ("kernel and command line", (8, 9, 11, 12)),
+    ("applications", (10,)),
+)
+
+GREEN, RED, GREY = "green", "red", "grey"
+
+
+def stage_columns(
+    differs: npt.NDArray[np.uint32],
+    judged: npt.NDArray[np.bool_],
+    compared: int,
+    values: dict[int, list[tuple[bytes | None, bytes | None]]],
+) -> pa.ListArray:
+    """The ``stages`` column.
+
+    Args:
+        differs: for each row the compared PCRs that differ, a bit each.
+        judged: for each row whether it was compared at all; where not, every stage is grey.
+        compared: the PCRs that the policy compares; a stage without any is grey.
+        values: for each row that differs, (expected, actual) of each stage in which a PCR differs, else (None, None).
+    """
+    n, width = len(differs), len(STAGES)
+    masks = np.array([pcr_mask(pcrs) for _, pcrs in STAGES], np.uint32)
+    red = (differs[:, None] & masks) != 0
+    after_red = np.cumsum(red, axis=1) - red > 0
+    measured = judged[:, None] & ((masks & np.uint32(compared)) != 0)
+    state = np.where(measured & ~after_red, np.where(red, RED, GREEN), GREY)
+    pairs = [values.get(row, [(None, None)] * width) for row in range(n)]
+    columns = [
+        pa.array([name for name, _ in STAGES] * n, pa.string()),
+        pa.array(state.reshape(-1).tolist(), pa.string()),
+        pa.array(np.tile(masks, n)),
+        pa.array([expected for row in pairs for expected, _ in row], pa.binary()),
+        pa.array([actual for row in pairs for _, actual in row], pa.binary()),
+    ]
+    offsets = pa.array(np.arange(0, n * width + 1, width, dtype=np.int32))
+    return pa.ListArray.from_arrays(offsets, pa.StructArray.from_arrays(columns, fields=list(STAGE_TYPE)))

@@ -1,0 +1,112 @@
+"""Verdict rows: their Arrow schema, and one of them as an object."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final, Self
+
+import pyarrow as pa
+
+from pyverify.findings import Finding, Severity
+
+SCHEMA_VERSION: Final = 1
+
+
+class Outcome(StrEnum):
+    """What a verdict says."""
+
+    TRUSTED = "trusted"
+    UNTRUSTED = "untrusted"
+    UNMEASURED = "unmeasured"
+    ERROR = "error"
+
+
+_PCR_MASK: Final = pa.struct([("bank", pa.string()), ("mask", pa.uint32())])
+STAGE_TYPE: Final = pa.struct(
+    [
+        ("name", pa.string()),
+        ("state", pa.string()),
+        ("pcrs", pa.uint32()),
+        ("expected", pa.binary()),
+        ("actual", pa.binary()),
+    ]
+)
+FINDING_TYPE: Final = pa.struct(
+    [
+        ("code", pa.string()),
+        ("severity", pa.string()),
+        ("pcr", pa.int32()),
+        ("bank", pa.string()),
+        ("event", pa.int32()),
+        ("expected", pa.binary()),
+        ("actual", pa.binary()),
+        ("hint", pa.string()),
+    ]
+)
+SOURCE_TYPE: Final = pa.struct([("file", pa.string()), ("row_group", pa.int32()), ("row", pa.int64())])
+BASELINE_TYPE: Final = pa.struct([("scope", pa.string()), ("id", pa.string()), ("version", pa.int32())])
+
+VERDICT_SCHEMA: Final = pa.schema(
+    [
+        ("schema_version", pa.int32()),
+        ("machine", pa.string()),
+        ("boot", pa.string()),
+        ("collected_at", pa.timestamp("us", tz="UTC")),
+        ("as_of", pa.timestamp("us", tz="UTC")),
+        ("verdict", pa.string()),
+        ("attested", pa.string()),
+        ("key", pa.string()),
+        ("ak_name", pa.binary()),
+        ("evidence_id", pa.binary()),
+        ("policy_id", pa.binary()),
+        ("references_id", pa.binary()),
+        ("baseline", BASELINE_TYPE),
+        ("pcrs_proven", pa.list_(_PCR_MASK)),
+        ("pcrs_unproven", pa.list_(_PCR_MASK)),
+        ("stages", pa.list_(STAGE_TYPE)),
+        ("cohort", pa.string()),
+        ("findings", pa.list_(FINDING_TYPE)),
+        ("source", SOURCE_TYPE),
+    ]
+)
+"""The verdict table, one row a row of evidence (DESIGN section 10). Masks have a bit a PCR."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One verdict row. ``stages`` are (name, state) pairs, in the order of a boot."""
+
+    machine: str
+    boot: str
+    outcome: Outcome
+    attested: str
+    findings: tuple[Finding, ...]
+    stages: tuple[tuple[str, str], ...]
+    evidence_id: bytes
+    as_of: datetime.datetime
+
+    @property
+    def trusted(self) -> bool:
+        """Whether the machine booted what it should have, as far as the policy asks."""
+        return self.outcome is Outcome.TRUSTED
+
+    @classmethod
+    def from_row(cls, row: dict[str, Any]) -> Self:
+        """The object of one row of a verdict batch (``batch.to_pylist()[i]``)."""
+        return cls(
+            machine=row["machine"],
+            boot=row["boot"],
+            outcome=Outcome(row["verdict"]),
+            attested=row["attested"],
+            findings=tuple(finding_of(finding) for finding in row["findings"]),
+            stages=tuple((stage["name"], stage["state"]) for stage in row["stages"]),
+            evidence_id=row["evidence_id"],
+            as_of=row["as_of"],
+        )
+
+
+def finding_of(row: dict[str, Any]) -> Finding:
+    """The object of one finding of a verdict row."""
+    return Finding(**{**row, "severity": Severity(row["severity"])})

@@ -1,0 +1,79 @@
+"""What the commands that work on an archive share: policy, store, progress."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import datetime
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from pyverify.appraise.policy import Policy
+from pyverify.errors import UsageError
+from pyverify.fleet.sources import Source
+
+_QUIET_SECONDS: Final = 10
+"""Between two lines of progress where standard error is no terminal."""
+
+
+def policy_of(args: argparse.Namespace) -> Policy:
+    """The policy that was named.
+
+    Raises:
+        UsageError: none was, or it is unknown.
+    """
+    if args.policy is None:
+        raise UsageError(
+            "name a policy: --policy log-only judges bare logs. A log that is not under a signed quote could have been "
+            "written by anybody with root on the machine, so this is never the default; quotes cannot be judged yet"
+        )
+    return Policy.preset(args.policy)
+
+
+def as_of(args: argparse.Namespace) -> datetime.datetime:
+    """The time of the verdicts: the start of the run unless it was given."""
+    return args.as_of or datetime.datetime.now(datetime.UTC)
+
+
+@contextlib.contextmanager
+def progress(source: Source, unit: str) -> Iterator[Callable[[int], None]]:
+    """Shows how far a source has been read, with rate and remaining time, on standard error.
+
+    Yields:
+        A function to call with the number of rows done in all.
+    """
+    if not sys.stderr.isatty():
+        yield _quiet_progress(source, unit)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    columns = (BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[rate]}"), TimeRemainingColumn())
+    start = time.monotonic()
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=None, rate="")
+
+        def update(rows: int) -> None:
+            done, total = source.progress()
+            rate = rows / max(time.monotonic() - start, 1e-9)
+            bar.update(task, completed=done, total=total or None, rate=f"{rows:,} {unit} · {rate:,.0f}/s")
+
+        yield update
+
+
+def _quiet_progress(source: Source, unit: str) -> Callable[[int], None]:
+    start = last = time.monotonic()
+
+    def update(rows: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last < _QUIET_SECONDS:
+            return
+        last = now
+        done, total = source.progress()
+        left = f", {(now - start) * (total - done) / done:,.0f} s left" if 0 < done <= total else ""
+        print(f"pyverify: {rows:,} {unit}, {rows / (now - start):,.0f}/s{left}", file=sys.stderr)
+
+    return update

@@ -1,0 +1,33 @@
+"""``info``: what runs here."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import sys
+from importlib.metadata import version
+
+from pyverify import _native
+from pyverify.algorithms import BANKS
+
+
+def info(args: argparse.Namespace) -> int:
+    """Prints versions, and for each bank the variants of its hash, the one in use last."""
+    document = {
+        "pyverify": version("pyverify"),
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "packages": {name: version(name) for name in ("cffi", "numpy", "pyarrow", "sqlalchemy")},
+        "kernels": {bank.name: list(_native.variants(bank.index)) for bank in BANKS},
+        "limits": {"log_bytes": _native.MAX_LOG_SIZE, "log_events": _native.MAX_EVENTS},
+    }
+    if args.format == "json":
+        json.dump(document, sys.stdout, indent=1)
+        print()
+        return 0
+    print(f"pyverify {document['pyverify']} on Python {document['python']}, {document['machine']}")
+    print("packages:", ", ".join(f"{name} {number}" for name, number in sorted(dict(document["packages"]).items())))  # type: ignore[call-overload]
+    for bank in BANKS:
+        print(f"  {bank.name:<8} {' < '.join(_native.variants(bank.index))}")
+    return 0

@@ -1,0 +1,48 @@
+"""Verdicts for a terminal: one line a boot, the stages as lamps, the first reason in words."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from rich.text import Text
+
+from pyverify.evidence.text import escape
+
+LAMPS: Final = {"green": ("●", "green"), "red": ("✖", "bold red"), "grey": ("○", "dim")}
+OUTCOME_STYLES: Final = {
+    "trusted": "green",
+    "untrusted": "bold red",
+    "unmeasured": "yellow",
+    "error": "bold magenta",
+}
+_WEIGHT: Final = {"high": 0, "warning": 1, "info": 2}
+
+
+def by_weight(findings: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Findings as a reader wants them: the weightiest first, else as they came."""
+    return sorted(findings, key=lambda finding: _WEIGHT[finding["severity"]])
+
+
+def verdict_line(row: dict[str, Any], machine_width: int, boot_width: int) -> Text:
+    """One verdict row (of ``batch.to_pylist()``) as one line."""
+    line = Text(no_wrap=True)
+    line.append(f"{escape(row['machine'] or '?'):<{machine_width}}  {escape(row['boot'] or '?'):<{boot_width}}  ")
+    line.append(f"{row['verdict']:<10}  ", OUTCOME_STYLES[row["verdict"]])
+    for stage in row["stages"]:
+        line.append(*LAMPS[stage["state"]])
+    if reasons := by_weight(row["findings"]):
+        shown = reasons[0]
+        line.append(f"  {shown['code']}", "bold" if shown["severity"] == "high" else "dim")
+        line.append(f"  {escape(shown['hint'])}", "dim")
+        if len(reasons) > 1:
+            line.append(f"  (+{len(reasons) - 1})", "dim")
+    return line
+
+
+def legend() -> Text:
+    """What the lamps mean."""
+    line = Text("lamps: firmware, firmware settings, secure boot policy, boot loader, kernel, applications; ", "dim")
+    for state, words in (("green", " as the baseline, "), ("red", " differs, "), ("grey", " not judged")):
+        line.append(*LAMPS[state])
+        line.append(words, "dim")
+    return line

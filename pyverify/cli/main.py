@@ -1,0 +1,130 @@
+"""``pyverify``: the arguments of all commands, and what becomes of errors.
+
+Commands import what they need when they run, so that ``inspect`` and ``replay`` load neither pyarrow nor SQLAlchemy.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, Final
+
+from pyverify.errors import ArchiveError, EvidenceError, PyverifyError, UsageError
+from pyverify.evidence.text import escape
+
+DONE: Final = 0
+NO: Final = 1
+USAGE: Final = 2
+UNREADABLE: Final = 3
+INTERNAL: Final = 4
+
+
+def _time(text: str) -> datetime.datetime:
+    """A time as RFC 3339; without a zone it is UTC."""
+    try:
+        time = datetime.datetime.fromisoformat(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time such as 2026-11-01T08:00:00Z") from error
+    return time if time.tzinfo else time.replace(tzinfo=datetime.UTC)
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 up")
+    return int(text)
+
+
+def _command(commands: Any, name: str, run: str, words: str) -> argparse.ArgumentParser:
+    """A subcommand; ``run`` is ``module:function`` under ``pyverify.cli``, imported only when it is called."""
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=words, description=words)
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _add_job_options(parser: argparse.ArgumentParser) -> None:
+    """What the commands that work on an archive and a store have in common."""
+    parser.add_argument("archive", metavar="ARCHIVE", help="folder, tar (.gz .zst .xz), zip or Parquet of evidence")
+    parser.add_argument(
+        "--store",
+        metavar="URL",
+        default=os.environ.get("PYVERIFY_STORE", "pyverify.db"),
+        help="baseline store: a file or a database URL (default: $PYVERIFY_STORE, else pyverify.db)",
+    )
+    parser.add_argument("--policy", metavar="NAME", help="what must hold; in this version log-only, to be named")
+    parser.add_argument("--as-of", metavar="TIME", type=_time, help="time of the verdicts (default: now)")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    parser = argparse.ArgumentParser(
+        prog="pyverify", description="Did each machine of the fleet boot what it should have booted?"
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    inspect = _command(commands, "inspect", "inspect:inspect", "show what is in an event log, one line an event")
+    inspect.add_argument("file", metavar="FILE")
+    inspect.add_argument("--format", choices=("table", "json", "yaml"), default="table")
+
+    replay = _command(commands, "replay", "inspect:replay", "replay event logs to PCR values, all 24 in every bank")
+    replay.add_argument("files", metavar="FILE", nargs="+")
+    replay.add_argument("--format", choices=("table", "json"), default="table")
+    replay.add_argument("--pcrs", metavar="FILE", help="compare with these PCR values (tpm2_pcrread, or BANK PCR HEX lines)")
+    replay.add_argument("--isa", metavar="NAME", help="force a variant of the hash kernels (see `pyverify info`)")
+
+    learn = _command(commands, "learn", "learn:learn", "make a baseline of each new machine from its first boot")
+    _add_job_options(learn)
+    learn.add_argument("--activate", action="store_true", help="make the new baselines active at once")
+
+    verify = _command(commands, "verify", "verify:verify", "give every machine and boot of an archive a verdict")
+    _add_job_options(verify)
+    verify.add_argument("--jobs", metavar="N", type=_positive, help="threads (default: the processors there are)")
+    verify.add_argument("--format", choices=("table", "json", "jsonl", "parquet"), default="table")
+    verify.add_argument("-o", "--output", metavar="FILE", help="write here instead of to standard output")
+
+    explain = _command(commands, "explain", "explain:explain", "say in words why machines are not trusted")
+    _add_job_options(explain)
+    explain.add_argument("machines", metavar="MACHINE", nargs="*", help="these only (default: all that are not trusted)")
+
+    info = _command(commands, "info", "info:info", "versions, banks and the kernels in use")
+    info.add_argument("--format", choices=("table", "json"), default="table")
+
+    _command(commands, "demo", "demo:demo", "learn and verify a sample fleet, and say what to see in it")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command and returns its exit code: 0 done, 1 the answer is no, 2 usage, 3 unreadable input, 4 internal."""
+    args = build_parser().parse_args(argv)
+    module, function = args.run.split(":")
+    on_archive = "archive" in args
+    try:
+        code: int = getattr(importlib.import_module(f"pyverify.cli.{module}"), function)(args)
+        sys.stdout.flush()
+    except UsageError as error:
+        return _complain(error, USAGE)
+    except (ArchiveError, EvidenceError) as error:
+        return _complain(error, INTERNAL if on_archive else UNREADABLE)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader went away; say nothing at exit
+        return INTERNAL
+    except OSError as error:
+        return _complain(error, INTERNAL if on_archive else UNREADABLE)
+    except PyverifyError as error:
+        return _complain(error, INTERNAL)
+    except KeyboardInterrupt:
+        print("pyverify: interrupted; nothing was left half written", file=sys.stderr)
+        return 128 + 2
+    return code
+
+
+def _complain(error: Exception, code: int) -> int:
+    print(f"pyverify: {escape(str(error), 2000)}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,86 @@
+"""``verify``: the main job."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import sys
+import time
+from collections.abc import Iterator
+
+import pyarrow as pa
+
+from pyverify.baseline.store import Store
+from pyverify.cli.archive import as_of, policy_of, progress
+from pyverify.cli.lines import legend, verdict_line
+from pyverify.errors import ArchiveError
+from pyverify.fleet.job import Summary, default_jobs, run
+from pyverify.fleet.sources import open_source
+from pyverify.output.tables import verdict_writer, whole_file
+
+
+def verify(args: argparse.Namespace) -> int:
+    """Appraises an archive against the store; the exit code says what came of it."""
+    policy, now, start = policy_of(args), as_of(args), time.monotonic()
+    with Store.open(args.store) as store:
+        references = store.references()
+    source = open_source(args.archive)
+    summary = Summary(policy.name, references.id, now)
+    verdicts = run(
+        source, references=references, policy=policy, as_of=now, jobs=args.jobs or default_jobs(), summary=summary
+    )
+    broken: ArchiveError | None = None
+    with progress(source, "boots") as update:
+        rows = _watched(verdicts, summary, update)
+        try:
+            if args.format == "table":
+                _print_table(rows, args.output)
+            else:
+                with verdict_writer(args.format, args.output) as write:
+                    for batch in rows:
+                        write(batch)
+        except ArchiveError as error:
+            broken = error
+    _print_summary(summary, time.monotonic() - start)
+    if broken is not None:
+        raise broken
+    return summary.exit_code
+
+
+def _watched(verdicts: Iterator[pa.RecordBatch], summary: Summary, update: object) -> Iterator[pa.RecordBatch]:
+    for batch in verdicts:
+        yield batch
+        update(summary.rows)  # type: ignore[operator]
+
+
+def _print_table(verdicts: Iterator[pa.RecordBatch], output: str | None) -> None:
+    from rich.console import Console
+
+    with whole_file(output) as file:
+        text = io.TextIOWrapper(file, encoding="utf-8", write_through=True)
+        try:
+            wide = not file.isatty()
+            console = Console(file=text, width=10_000 if wide else None, soft_wrap=wide, highlight=False)
+            for batch in verdicts:
+                rows = batch.to_pylist()
+                machine_width = max(len(row["machine"] or "?") for row in rows)
+                boot_width = max(len(row["boot"] or "?") for row in rows)
+                for row in rows:
+                    console.print(verdict_line(row, machine_width, boot_width), overflow="ellipsis")
+            console.print(legend())
+        finally:
+            text.detach()
+
+
+def _print_summary(summary: Summary, seconds: float) -> None:
+    counts = ", ".join(
+        f"{summary.outcomes[name]:,} {name}"
+        for name in ("trusted", "untrusted", "unmeasured", "error")
+        if summary.outcomes[name]
+    )
+    print(
+        f"{summary.rows:,} boots: {counts or 'nothing to judge'} · policy {summary.policy} · as of "
+        f"{summary.as_of.isoformat(timespec='seconds')} · references {summary.references_id.hex()[:12]} · "
+        f"{seconds:.1f} s, {summary.rows / max(seconds, 1e-9):,.0f}/s",
+        file=sys.stderr,
+    )

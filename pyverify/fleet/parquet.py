@@ -1,0 +1,146 @@
+"""Evidence as Parquet: one file or a folder of them, row group by row group."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pyverify.errors import ArchiveError
+from pyverify.evidence.columns import evidence_schema
+from pyverify.fleet import rows
+from pyverify.fleet.names import escape_path
+from pyverify.fleet.parquet_rows import COLUMNS, KEY_COLUMNS, conform, evidence_sizes, trouble_of_type
+
+_EVIDENCE: Final = ("event_log", "userspace_log", "ima", "quotes")
+_BUFFER: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    path: Path
+    n_rows: int
+
+
+class ParquetSource:
+    """A Parquet file or data set."""
+
+    def __init__(self, path: Path, files: list[Path]) -> None:
+        self._path = path
+        self._files = [_File(file, _checked(file)) for file in files]
+        self._total = sum(file.n_rows for file in self._files)
+        self._done = 0
+
+    @property
+    def total(self) -> int:
+        """Rows of all files."""
+        return self._total
+
+    def progress(self) -> tuple[int, int]:
+        """Rows of all files: (read, all)."""
+        return min(self._done, self._total), self._total
+
+    def batches(
+        self, *, max_rows: int = 256, max_bytes: int = 32 << 20, columns: Literal["keys"] | None = None
+    ) -> Iterator[Any]:
+        """Record batches in the order of the files' names and rows; none spans two row groups."""
+        rows.check_arguments(max_rows, max_bytes, columns)
+        return self._batches(max_rows, max_bytes, columns == rows.KEYS)
+
+    def _batches(self, max_rows: int, max_bytes: int, keys: bool) -> Iterator[Any]:
+        self._done = 0
+        for file in self._files:
+            reader = _open(file.path)
+            try:
+                for group in range(reader.metadata.num_row_groups):
+                    at = 0
+                    batch_rows = max_rows if keys else _rows_within(max_bytes, reader, group, max_rows)
+                    for raw in _decoded(reader, file.path, group, batch_rows, KEY_COLUMNS if keys else COLUMNS):
+                        batch = conform(raw, _source(file.path, group, at, len(raw)), file=file.path, keys=keys)
+                        yield from _cut(batch, max_rows, max_bytes, keys)
+                        at += len(raw)
+                        self._done += len(raw)
+            finally:
+                reader.close()
+
+
+def _open(path: Path) -> Any:
+    if not path.is_file():  # a link to a device would never end
+        raise ArchiveError(f"{path}: is not a regular file; remove it from the data set")
+    try:
+        return pq.ParquetFile(path, buffer_size=_BUFFER, pre_buffer=False)
+    except (OSError, pa.ArrowException) as error:
+        raise _broken(path, error) from error
+
+
+def _broken(path: Path, error: Exception) -> ArchiveError:
+    return ArchiveError(f"{path}: truncated or broken as Parquet ({error}); copy or write it again")
+
+
+def _checked(path: Path) -> int:
+    """Rows of a file whose columns are of the right types."""
+    reader = _open(path)
+    try:
+        schema = reader.schema_arrow
+        n_rows = int(reader.metadata.num_rows)
+    except (OSError, pa.ArrowException) as error:
+        raise _broken(path, error) from error
+    finally:
+        reader.close()
+    for name in COLUMNS:
+        if schema.names.count(name) > 1:
+            raise ArchiveError(f"{path}: column {name} is there twice; write it again with one")
+    if not {"machine", "boot"} <= set(schema.names) or not set(_EVIDENCE) & set(schema.names):
+        raise ArchiveError(
+            f"{path}: no evidence; it must have the columns machine and boot and one of {', '.join(_EVIDENCE)}"
+        )
+    for field in evidence_schema():
+        if field.name in schema.names:
+            trouble = trouble_of_type(field, schema.field(field.name).type)
+            if trouble is not None:
+                raise ArchiveError(f"{path}: {trouble}; write it again with that type")
+    return n_rows
+
+
+def _rows_within(max_bytes: int, reader: Any, group: int, max_rows: int) -> int:
+    """Rows that make about ``max_bytes``, by what the footer tells of the row group."""
+    about = reader.metadata.row_group(group)
+    per_row = about.total_byte_size // max(1, about.num_rows)
+    return int(max(1, min(max_rows, max_bytes // max(1, per_row))))
+
+
+def _decoded(reader: Any, path: Path, group: int, batch_rows: int, columns: tuple[str, ...]) -> Iterator[Any]:
+    try:
+        wanted = [name for name in columns if name in reader.schema_arrow.names]
+        yield from reader.iter_batches(batch_size=batch_rows, row_groups=[group], columns=wanted)
+    except (OSError, pa.ArrowException) as error:
+        raise _broken(path, error) from error
+
+
+def _source(path: Path, group: int, first: int, n: int) -> Any:
+    return rows.source_column(
+        pa.repeat(pa.scalar(escape_path(str(path))), n),
+        pa.repeat(pa.scalar(group, pa.int32()), n),
+        pa.array(np.arange(first, first + n, dtype=np.int64)),
+    )
+
+
+def _cut(batch: Any, max_rows: int, max_bytes: int, keys: bool) -> Iterator[Any]:
+    """Slices of a batch that keep to both limits."""
+    if keys:
+        for first in range(0, len(batch), max_rows):
+            yield batch.slice(first, max_rows)
+        return
+    ends = np.cumsum(evidence_sizes(batch))
+    first = 0
+    while first < len(batch):
+        before = int(ends[first - 1]) if first else 0
+        end = int(np.searchsorted(ends, before + max_bytes, side="right"))
+        end = min(max(end, first + 1), first + max_rows, len(batch))
+        yield batch.slice(first, end - first)
+        first = end

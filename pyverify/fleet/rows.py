@@ -1,0 +1,147 @@
+"""Boots laid out as columns: record batches of one schema, whatever they were read from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import accumulate
+from typing import Any, Final
+
+import pyarrow as pa
+
+from pyverify.errors import ArchiveError, UsageError
+from pyverify.evidence.columns import SCHEMA_VERSION, evidence_schema
+from pyverify.fleet.members import AK_CERT, EK_CERT, EVENT_LOG, QUOTE_PARTS, USERSPACE_LOG, Boot, Member
+
+SOURCE_TYPE: Final = pa.struct([("file", pa.string()), ("row_group", pa.int32()), ("row", pa.int64())])
+FAULT_TYPE: Final = pa.struct([("code", pa.string()), ("hint", pa.string())])
+
+KEYS: Final = "keys"
+"""``columns`` of a reading that wants no evidence, only which boots there are."""
+
+_KEY_COLUMNS: Final = ("machine", "boot", "boot_seq", "collected_at")
+
+
+def source_schema(columns: str | None = None) -> Any:
+    """The schema of what a source yields: evidence, where it came from, and why it cannot be read (null if it can).
+
+    With ``columns="keys"`` machine, boot, boot_seq, collected_at, source and fault only.
+    """
+    fields = list(evidence_schema())
+    if columns == KEYS:
+        fields = [field for field in fields if field.name in _KEY_COLUMNS]
+    return pa.schema([*fields, pa.field("source", SOURCE_TYPE), pa.field("fault", FAULT_TYPE)])
+
+
+def check_arguments(max_rows: int, max_bytes: int, columns: str | None) -> None:
+    """Refuse what no batch can be made by.
+
+    Raises:
+        UsageError: a size below 1, or columns that are neither None nor "keys".
+    """
+    if max_rows < 1 or max_bytes < 1:
+        raise UsageError("max_rows and max_bytes must be at least 1")
+    if columns not in (None, KEYS):
+        raise UsageError(f"columns must be None or {KEYS!r}")
+
+
+def batched(boots: Iterator[Boot], *, max_rows: int, max_bytes: int, columns: str | None) -> Iterator[Any]:
+    """Record batches of the boots, in their order.
+
+    If the boots end in an ArchiveError, those before it are yielded first.
+    """
+    pending: list[Boot] = []
+    size = 0
+    broken: ArchiveError | None = None
+    while True:
+        try:
+            boot = next(boots, None)
+        except ArchiveError as error:
+            broken = error
+            break
+        if boot is None:
+            break
+        if pending and (len(pending) >= max_rows or size + boot.size > max_bytes):
+            yield _batch(pending, columns)
+            pending, size = [], 0
+        pending.append(boot)
+        size += boot.size
+    if pending:
+        yield _batch(pending, columns)
+    if broken is not None:
+        raise broken
+
+
+def source_column(files: Any, row_groups: Any, rows: Any) -> Any:
+    """The ``source`` column of three arrays."""
+    return pa.StructArray.from_arrays([files, row_groups, rows], fields=list(SOURCE_TYPE))
+
+
+def fault_column(codes: list[str | None], hints: list[str | None]) -> Any:
+    """The ``fault`` column: null where the code is None."""
+    arrays = [pa.array(codes, pa.string()), pa.array(hints, pa.string())]
+    mask = pa.array([code is None for code in codes], pa.bool_())
+    return pa.StructArray.from_arrays(arrays, fields=list(FAULT_TYPE), mask=mask)
+
+
+def _batch(boots: list[Boot], columns: str | None) -> Any:
+    n = len(boots)
+    arrays = {
+        "machine": pa.array([boot.machine for boot in boots], pa.string()),
+        "boot": pa.array([boot.boot for boot in boots], pa.string()),
+        "boot_seq": pa.array([boot.boot_seq for boot in boots], pa.int64()),
+        "collected_at": pa.array([boot.collected_at for boot in boots], pa.timestamp("us", tz="UTC")),
+        "source": source_column(
+            pa.array([boot.file for boot in boots], pa.string()),
+            pa.nulls(n, pa.int32()),
+            pa.array([boot.row for boot in boots], pa.int64()),
+        ),
+        "fault": fault_column([boot.code for boot in boots], [boot.hint for boot in boots]),
+    }
+    schema = source_schema(columns)
+    if columns != KEYS:
+        arrays |= _evidence(boots)
+    return pa.RecordBatch.from_arrays([arrays[name] for name in schema.names], schema=schema)
+
+
+def _evidence(boots: list[Boot]) -> dict[str, Any]:
+    def column(member: Member, arrow_type: Any) -> Any:
+        return pa.array([boot.members.get(member) for boot in boots], arrow_type)
+
+    schema = evidence_schema()
+    return {
+        "schema_version": pa.array([SCHEMA_VERSION] * len(boots), pa.int32()),
+        "event_log": column(EVENT_LOG, pa.large_binary()),
+        "event_log_kind": pa.nulls(len(boots), pa.string()),
+        "userspace_log": column(USERSPACE_LOG, pa.large_binary()),
+        "ima": _lists([_ima_of(boot) for boot in boots], schema.field("ima").type),
+        "quotes": _lists([_quotes_of(boot) for boot in boots], schema.field("quotes").type),
+        "ak_cert": column(AK_CERT, pa.binary()),
+        "ek_cert": column(EK_CERT, pa.binary()),
+    }
+
+
+_Rows = list[tuple[Any, ...]]
+
+
+def _ima_of(boot: Boot) -> _Rows:
+    # Binary lists first: they hold what an ASCII list leaves out.
+    lists = [(member.part, data) for member, data in boot.members.items() if member.column == "ima"]
+    return sorted(lists, key=lambda item: (not item[0].startswith("binary"), item[0]))
+
+
+def _quotes_of(boot: Boot) -> _Rows:
+    # A key alone is no quote: without any part of one, none was sent.
+    found = {member.number for member in boot.members if member.column == "quotes" and member.part != "ak_pub"}
+    get: Callable[[Member], bytes | None] = boot.members.get
+    return [tuple(get(Member("quotes", part, number)) for part in QUOTE_PARTS) for number in sorted(found)]
+
+
+def _lists(rows: list[_Rows], arrow_type: Any) -> Any:
+    """A list<struct> column; a row without items is null, for nothing was sent."""
+    ends = list(accumulate(map(len, rows), initial=0))
+    offsets = [None if not row else start for row, start in zip(rows, ends, strict=False)]
+    items = [item for row in rows for item in row]
+    fields = list(arrow_type.value_type)
+    arrays = [pa.array([item[i] for item in items], field.type) for i, field in enumerate(fields)]
+    values = pa.StructArray.from_arrays(arrays, fields=fields)
+    return pa.ListArray.from_arrays(pa.array([*offsets, ends[-1]], pa.int32()), values, type=arrow_type)

@@ -1,0 +1,76 @@
+"""Evidence as a tar of the folder tree: one pass over its members, nothing extracted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pyverify.errors import ArchiveError
+from pyverify.fleet import rows
+from pyverify.fleet.assembly import Assembly, Item
+from pyverify.fleet.streams import Stream
+from pyverify.fleet.tar import BLOCK, TarError, TarReader, is_tar_header
+
+_T = TypeVar("_T")
+
+
+class TarSource:
+    """A tar of evidence, compressed or not."""
+
+    def __init__(self, path: Path, compression: str | None) -> None:
+        self._path = path
+        self._compression = compression
+        self._total = path.stat().st_size
+        self._stream: Stream | None = None
+        self._done = 0
+        stream = Stream(path, compression)
+        try:
+            if not is_tar_header(stream.reader.read(BLOCK)):
+                raise ArchiveError(f"{path}: there is no tar inside; pack the folder with tar first")
+        finally:
+            stream.close()
+
+    @property
+    def total(self) -> int:
+        """Bytes of the file."""
+        return self._total
+
+    def progress(self) -> tuple[int, int]:
+        """Bytes of the file: (read, all)."""
+        stream = self._stream
+        return min(self._total, self._done if stream is None else stream.position), self._total
+
+    def batches(
+        self, *, max_rows: int = 256, max_bytes: int = 32 << 20, columns: Literal["keys"] | None = None
+    ) -> Iterator[Any]:
+        """Record batches of the boots in the order of the members."""
+        rows.check_arguments(max_rows, max_bytes, columns)
+        boots = Assembly(self._path, columns == rows.KEYS).boots(self._items())
+        return rows.batched(boots, max_rows=max_rows, max_bytes=max_bytes, columns=columns)
+
+    def _items(self) -> Iterator[Item]:
+        try:
+            self._stream = stream = Stream(self._path, self._compression)
+        except OSError as error:
+            raise ArchiveError(f"{self._path}: cannot be opened ({error.strerror}); check its permissions") from error
+        try:
+            reader = TarReader(stream.reader, can_seek=stream.can_seek)
+
+            def read() -> bytes:
+                return self._checked(reader.read)
+
+            while (entry := self._checked(reader.next)) is not None:
+                yield entry.path, entry.size, entry.trouble, read
+        finally:
+            self._done = stream.position
+            self._stream = None
+            stream.close()
+
+    def _checked(self, call: Callable[[], _T]) -> _T:
+        try:
+            return call()
+        except TarError as error:
+            raise ArchiveError(f"{self._path}: the tar {error}; copy or pack it again") from error
+        except OSError as error:
+            raise ArchiveError(f"{self._path}: cannot be read ({error.strerror}); copy it again") from error

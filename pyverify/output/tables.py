@@ -1,0 +1,96 @@
+"""Verdict rows as JSON lines, JSON or Parquet. A file appears only when it is whole."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any, Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pyverify.algorithms import pcrs_of
+from pyverify.appraise.verdict import VERDICT_SCHEMA
+from pyverify.errors import UsageError
+
+Write = Callable[[pa.RecordBatch], None]
+
+FORMATS: Final = ("jsonl", "json", "parquet")
+
+
+def json_rows(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
+    """Verdict rows as JSON objects: bytes as hex, times RFC 3339 UTC, masks as lists of PCR numbers."""
+    for row in batch.to_pylist():
+        for stage in row["stages"]:
+            stage["pcrs"] = list(pcrs_of(stage["pcrs"]))
+        for proof in (*row["pcrs_proven"], *row["pcrs_unproven"]):
+            proof["mask"] = list(pcrs_of(proof["mask"]))
+        yield {name: _plain(value) for name, value in row.items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, datetime.datetime):
+        return value.astimezone(datetime.UTC).isoformat().replace("+00:00", "Z")
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return value
+
+
+@contextlib.contextmanager
+def verdict_writer(form: str, path: str | None) -> Iterator[Write]:
+    """A function that takes verdict batches and writes them in one of :data:`FORMATS`.
+
+    Args:
+        form: the format.
+        path: where to; None or ``-`` is standard output.
+
+    Raises:
+        UsageError: Parquet was to go to a terminal.
+    """
+    with whole_file(path) as file:
+        if form == "parquet":
+            if file.isatty():
+                raise UsageError("Parquet is no text: name a file with -o, or pipe it on")
+            with pq.ParquetWriter(file, VERDICT_SCHEMA, compression="zstd") as writer:
+                yield writer.write_batch
+        elif form == "jsonl":
+            yield lambda batch: _write_lines(file, batch)
+        else:
+            rows: list[dict[str, Any]] = []
+            yield lambda batch: rows.extend(json_rows(batch))
+            file.write(json.dumps(rows, indent=1).encode() + b"\n")
+
+
+def _write_lines(file: IO[bytes], batch: pa.RecordBatch) -> None:
+    file.write(b"".join(json.dumps(row, separators=(",", ":")).encode() + b"\n" for row in json_rows(batch)))
+
+
+@contextlib.contextmanager
+def whole_file(path: str | None) -> Iterator[IO[bytes]]:
+    """A file open for writing that takes its name only when all went well; standard output for None and ``-``."""
+    if path in (None, "-"):
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    target = Path(str(path))
+    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+        umask = os.umask(0)
+        os.umask(umask)
+        Path(temporary).chmod(0o666 & ~umask)
+        Path(temporary).replace(target)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
