@@ -245,7 +245,7 @@ def hash_messages(bank: int, blob: Blob, offsets: Offsets, isa: str | None = Non
     return digests
 
 
-def compare(  # noqa: PLR0913 - one argument a column
+def compare(
     values: npt.NDArray[np.uint8],
     reference: npt.NDArray[np.uint32],
     set_at: npt.NDArray[np.uint64],

@@ -1,4 +1,4 @@
-"""What describe() says of event data: right words for sound data, "undecodable" for lies, one clean line for anything."""
+"""What describe() says: right words for sound data, "undecodable" for lies, one clean line for anything."""
 
 from __future__ import annotations
 
@@ -140,20 +140,13 @@ CONFIG = types.EV_EFI_VARIABLE_DRIVER_CONFIG
             struct.pack("<QQ", 0xFF120000, 4096),
             "POST code: firmware blob at 0xff120000, 4096 bytes",
         ),
-        (
-            types.EV_POST_CODE2,
-            b"\3BB\0" + struct.pack("<QQ", 16, 32),
-            "POST code: firmware blob BB at 0x10, 32 bytes",
-        ),
-        (
-            types.EV_EFI_PLATFORM_FIRMWARE_BLOB,
-            struct.pack("<QQ", 0x820000, 917504),
-            "firmware blob at 0x820000, 917504 bytes",
-        ),
+        (types.EV_POST_CODE2, b"\3BB\0" + struct.pack("<QQ", 16, 32), "POST code: firmware blob BB at 0x10, 32 bytes"),
+        (types.EV_EVENT_TAG, b"", "tagged event without a tag, 0 bytes"),
+        (types.EV_EFI_PLATFORM_FIRMWARE_BLOB, struct.pack("<QQ", 0x820000, 9), "firmware blob at 0x820000, 9 bytes"),
         (
             types.EV_EFI_PLATFORM_FIRMWARE_BLOB2,
             b"\4Main" + struct.pack("<QQ", 0x820000, 1),
-            "firmware blob Main at 0x820000, 1 bytes",
+            "firmware blob Main at 0x820000, 1 byte",
         ),
         (
             types.EV_EFI_HANDOFF_TABLES,
@@ -216,7 +209,7 @@ def test_describe(event_type: int, data: bytes, text: str) -> None:
         (
             0,
             b"SP800-155 Event3\1\0\0\0" + guid_bytes(MICROSOFT) + b"\5Acme\0\4One\0\1\0\5Acme\0",
-            f"SP800-155 reference manifest {MICROSOFT} of vendor 1: Acme, One, Acme",
+            f"SP800-155 reference manifest {MICROSOFT} of vendor 1, Acme, One, Acme",
         ),
         (0x01C40200, b"NvIndexInstance\0" + bytes(4), "record of NV index 0x01c40200, 20 bytes"),
         (0xFFFFFFFF, struct.pack("<II", 0xC0010004, 0), "tagged event 0xc0010004, 8 bytes"),
@@ -242,8 +235,6 @@ NAME_LIE = bytes(16) + struct.pack("<QQ", 1 << 63, 0) + bytes(8)
             "undecodable image load event (at byte 24)",
         ),
         (types.EV_EFI_GPT_EVENT, gpt(1, 1 << 57), "undecodable GPT (at byte 92)"),
-        (types.EV_EFI_GPT_EVENT, gpt(1, 2), "undecodable GPT (at byte 92)"),
-        (types.EV_EFI_PLATFORM_FIRMWARE_BLOB, bytes(15), "undecodable firmware blob (at byte 8)"),
         (types.EV_EFI_PLATFORM_FIRMWARE_BLOB, bytes(17), "undecodable firmware blob (at byte 16)"),
         (types.EV_EFI_PLATFORM_FIRMWARE_BLOB2, b"\xffab", "undecodable firmware blob (at byte 1)"),
         (types.EV_EFI_HANDOFF_TABLES, b"\xff" * 8, "undecodable handoff tables (at byte 0)"),
@@ -267,12 +258,12 @@ def test_describe_device_path_node_of_impossible_length(length: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("total", "size", "offset"), [(0, 48, 56), (76, 0, 64), (76, 15, 64), (76, 0xFFFFFFFF, 64), (0xFFFFFFFF, 48, 56)]
+    ("total", "size", "offset"), [(0, 48, 54), (76, 0, 62), (76, 15, 62), (76, 0xFFFFFFFF, 62), (0xFFFFFFFF, 48, 54)]
 )
 def test_describe_signature_list_that_lies(total: int, size: int, offset: int) -> None:
     content = guid_bytes(uefi.X509) + struct.pack("<III", total, 0, size) + bytes(48)
-    data = variable("dbxx"[:3] + "", content, IMAGE_SECURITY)
-    assert describe(7, CONFIG, data) == f"dbx: undecodable signature list (at byte {offset - 2})"
+    data = variable("dbx", content, IMAGE_SECURITY)
+    assert describe(7, CONFIG, data) == f"dbx: undecodable signature list (at byte {offset})"
 
 
 def is_clean(text: str) -> bool:
@@ -298,7 +289,7 @@ SOUND = (
 
 
 @given(ANY_PCR, ANY_TYPE, st.binary(max_size=400))
-@example(0, types.EV_IPL, "x".encode() * 5000)
+@example(0, types.EV_IPL, b"x" * 5000)
 @example(0, types.EV_IPL, "€".encode() * 5000)  # 1024 bytes end within a character
 @example(0, types.EV_IPL, utf16("\U0001f600") * 5000)
 def test_describe_any_bytes(pcr: int, event_type: int, data: bytes) -> None:
@@ -355,7 +346,7 @@ def test_event_type_names() -> None:
     assert types.name(0x80000001) == "EV_EFI_VARIABLE_DRIVER_CONFIG"
     assert types.name(types.EV_PREBOOT_CERT) == "EV_PREBOOT_CERT"
     assert types.name(0x8401) == "0x00008401"
-    assert len(types.NAMES) == 39
+    assert len(types.NAMES) == 38
 
 
 def events(log: bytes) -> Iterator[tuple[int, int, bytes]]:

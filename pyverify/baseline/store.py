@@ -6,10 +6,11 @@ that measured it, and a profile (what each of 24 PCRs may hold) is one row for a
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -191,9 +192,11 @@ class Store:
         """The snapshot to verify against."""
         return References.of(self.baselines())
 
-    def _reading(self) -> Any:
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[sa.Connection]:
         try:
-            return self._engine.connect()
+            with self._engine.connect() as connection:
+                yield connection
         except sa.exc.SQLAlchemyError as error:
             raise StoreError(f"the store cannot be read: {_reason(error)}") from error
 
@@ -220,7 +223,7 @@ def _look_up(connection: sa.Connection, table: sa.Table, keys: list[bytes]) -> d
     ids: dict[bytes, int] = {}
     for at in range(0, len(keys), _CHUNK):
         query = sa.select(table.c.key, table.c.id).where(table.c.key.in_(keys[at : at + _CHUNK]))
-        ids |= {bytes(key): row_id for key, row_id in connection.execute(query).tuples()}
+        ids |= {bytes(row.key): row.id for row in connection.execute(query)}
     return ids
 
 

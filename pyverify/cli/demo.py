@@ -23,7 +23,11 @@ SAMPLE: Final = Path(__file__).with_name("sample.tar.xz")
 
 EXPECTED: Final[dict[tuple[str, str], tuple[str, str | None, str]]] = {
     ("db-1", "boot-2"): ("trusted", None, "Secure Boot is on; rebooted, nothing changed"),
-    ("db-1", "boot-3"): ("untrusted", "baseline.event-changed", "an entry was added to dbx, the revocation list: PCR 7"),
+    ("db-1", "boot-3"): (
+        "untrusted",
+        "baseline.event-changed",
+        "an entry was added to dbx, the revocation list: PCR 7",
+    ),
     ("edge-1", "boot-2"): ("trusted", None, "a machine whose TPM has only the SM3 bank"),
     ("edge-1", "boot-3"): ("untrusted", "baseline.event-changed", "its kernel command line was changed: PCR 8"),
     ("uki-1", "boot-2"): ("untrusted", "baseline.event-changed", "a unified kernel image was upgraded: PCRs 4, 9, 11"),
@@ -46,7 +50,10 @@ def demo(args: argparse.Namespace) -> int:
     common = [str(SAMPLE), "--policy", "log-only", "--store", store]
     print("A sample fleet: nine machines, each with a first boot that is learned and later boots that are judged.\n")
     for words, command in (
-        ("Learn what each machine measured at its first boot, and take that as its baseline:", ["learn", *common, "--activate"]),
+        (
+            "Learn what each machine measured at its first boot, and take that as its baseline:",
+            ["learn", *common, "--activate"],
+        ),
         ("Give every boot a verdict. It exits with 1, because machines are not trusted:", ["verify", *common]),
     ):
         print(f"{words}\n\n$ pyverify {shlex.join(command)}", flush=True)
@@ -57,11 +64,15 @@ def demo(args: argparse.Namespace) -> int:
     print("What to see in it:\n")
     for (machine, boot), (verdict, _, story) in EXPECTED.items():
         print(f"  {machine:<7} {boot}  {verdict:<10}  {story}")
-    print(f"\nThe first boots are trusted, since they are the baseline. Every detail of one machine:\n\n$ pyverify "
-          f"{shlex.join(['explain', *common, 'web-2'])}\n\nThe store is kept in {folder}; remove it when you are done.")
+    print(
+        f"\nThe first boots are trusted, since they are the baseline. Every detail of one machine:\n\n$ pyverify "
+        f"{shlex.join(['explain', *common, 'web-2'])}\n\nThe store is kept in {folder}; remove it when you are done."
+    )
     for line in wrong:
         print(f"NOT AS EXPECTED: {line}")
-    print("\nEvery outcome is the expected one." if not wrong else f"\n{len(wrong)} outcomes are not the expected ones.")
+    print(
+        "\nEvery outcome is the expected one." if not wrong else f"\n{len(wrong)} outcomes are not the expected ones."
+    )
     return 1 if wrong else 0
 
 
@@ -72,7 +83,9 @@ def _unexpected(store_path: str) -> list[str]:
         references = store.references()
     summary = Summary(policy.name, references.id, now)
     got = {}
-    for batch in run(open_source(str(SAMPLE)), references=references, policy=policy, as_of=now, jobs=1, summary=summary):
+    for batch in run(
+        open_source(str(SAMPLE)), references=references, policy=policy, as_of=now, jobs=1, summary=summary
+    ):
         for row in batch.to_pylist():
             got[row["machine"], row["boot"]] = row["verdict"], {finding["code"] for finding in row["findings"]}
     wrong = []

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import Any, Final
 
 from rich.console import Console
-from rich.padding import Padding
 from rich.text import Text
 
 from pyverify.baseline.store import Store
@@ -38,7 +36,7 @@ def explain(args: argparse.Namespace) -> int:
         references = store.references()
     summary = Summary(policy.name, references.id, now)
     source = open_source(args.archive)
-    console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    console = Console(highlight=False, soft_wrap=True)
     wanted, seen = set(args.machines), set()
     for batch in run(source, references=references, policy=policy, as_of=now, jobs=1, summary=summary):
         for row in batch.to_pylist():
@@ -60,16 +58,16 @@ def _print_verdict(console: Console, row: dict[str, Any]) -> None:
         console.print(line)
     advice = []
     for finding in by_weight(row["findings"]):
-        head = Text(f"{finding['code']}", "bold" if finding["severity"] == "high" else "dim")
+        line = Text("  ").append(finding["code"], "bold" if finding["severity"] == "high" else "dim")
         if finding["event"] is not None:
-            head.append(f"  event {finding['event']}")
-        console.print(Padding(head.append(f"  {escape(finding['hint'], 1000)}"), (0, 0, 0, 2)))
+            line.append(f"  event {finding['event']}")
+        console.print(line.append(f"  {escape(finding['hint'], 1000)}"))
         for name in ("expected", "actual"):
             if finding[name] is not None:
                 console.print(Text(f"      {name:<8} {finding['bank'] or ''} {finding[name].hex()}", "dim"))
         advice += [words for start, words in _NEXT.items() if finding["code"].startswith(start) and words not in advice]
     for words in advice:
-        console.print(Padding(Text(f"→ {words}"), (0, 0, 0, 2)))
+        console.print(Text(f"  → {words}"))
     console.print()
 
 

@@ -151,7 +151,9 @@ def _compare(path: str, values: dict[str, list[list[int]]], expected: dict[str, 
             have = bytes(values[bank][pcr])
             if have == want:
                 continue
-            told = f"{escape(path)}: {bank} {pcr_name(pcr)}: the log leads to {have.hex()}, the machine says {want.hex()}"
+            told = (
+                f"{escape(path)}: {bank} {pcr_name(pcr)}: the log leads to {have.hex()}, the machine says {want.hex()}"
+            )
             if pcr in _UNEXPLAINED_BY_LOGS:
                 print(f"{told} (extended by others than this log's writers)", file=sys.stderr)
             else:

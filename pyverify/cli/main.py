@@ -72,7 +72,9 @@ def build_parser() -> argparse.ArgumentParser:
     replay = _command(commands, "replay", "inspect:replay", "replay event logs to PCR values, all 24 in every bank")
     replay.add_argument("files", metavar="FILE", nargs="+")
     replay.add_argument("--format", choices=("table", "json"), default="table")
-    replay.add_argument("--pcrs", metavar="FILE", help="compare with these PCR values (tpm2_pcrread, or BANK PCR HEX lines)")
+    replay.add_argument(
+        "--pcrs", metavar="FILE", help="compare with these PCR values (tpm2_pcrread, or BANK PCR HEX lines)"
+    )
     replay.add_argument("--isa", metavar="NAME", help="force a variant of the hash kernels (see `pyverify info`)")
 
     learn = _command(commands, "learn", "learn:learn", "make a baseline of each new machine from its first boot")
@@ -87,7 +89,9 @@ def build_parser() -> argparse.ArgumentParser:
 
     explain = _command(commands, "explain", "explain:explain", "say in words why machines are not trusted")
     _add_job_options(explain)
-    explain.add_argument("machines", metavar="MACHINE", nargs="*", help="these only (default: all that are not trusted)")
+    explain.add_argument(
+        "machines", metavar="MACHINE", nargs="*", help="these only (default: all that are not trusted)"
+    )
 
     info = _command(commands, "info", "info:info", "versions, banks and the kernels in use")
     info.add_argument("--format", choices=("table", "json"), default="table")

@@ -33,7 +33,9 @@ def read_pcr_file(path: str) -> dict[str, dict[int, bytes]]:
             algorithm = bank(bank_name)
             value = bytes.fromhex(digits)
         except (KeyError, ValueError) as error:
-            raise EvidenceError("evidence.unreadable", f"{path}: {where}: unknown bank or odd value: {error}") from error
+            raise EvidenceError(
+                "evidence.unreadable", f"{path}: {where}: unknown bank or odd value: {error}"
+            ) from error
         if pcr >= PCRS or len(value) != algorithm.size or pcr in values.setdefault(algorithm.name, {}):
             what = f"PCR {pcr} of {algorithm.name} with {len(value)} bytes"
             raise EvidenceError("evidence.unreadable", f"{path}: {where}: {what} cannot be, or stands here twice")

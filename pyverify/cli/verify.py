@@ -6,7 +6,7 @@ import argparse
 import io
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pyarrow as pa
 
@@ -14,6 +14,7 @@ from pyverify.baseline.store import Store
 from pyverify.cli.archive import as_of, policy_of, progress
 from pyverify.cli.lines import legend, verdict_line
 from pyverify.errors import ArchiveError
+from pyverify.evidence.text import escape
 from pyverify.fleet.job import Summary, default_jobs, run
 from pyverify.fleet.sources import open_source
 from pyverify.output.tables import verdict_writer, whole_file
@@ -42,15 +43,22 @@ def verify(args: argparse.Namespace) -> int:
         except ArchiveError as error:
             broken = error
     _print_summary(summary, time.monotonic() - start)
+    if not summary.rows:
+        print(
+            f"pyverify: {escape(args.archive)} holds no boots: is it MACHINE/BOOT/binary_bios_measurements?",
+            file=sys.stderr,
+        )
     if broken is not None:
         raise broken
     return summary.exit_code
 
 
-def _watched(verdicts: Iterator[pa.RecordBatch], summary: Summary, update: object) -> Iterator[pa.RecordBatch]:
+def _watched(
+    verdicts: Iterator[pa.RecordBatch], summary: Summary, update: Callable[[int], None]
+) -> Iterator[pa.RecordBatch]:
     for batch in verdicts:
         yield batch
-        update(summary.rows)  # type: ignore[operator]
+        update(summary.rows)
 
 
 def _print_table(verdicts: Iterator[pa.RecordBatch], output: str | None) -> None:

@@ -23,8 +23,7 @@ _MAX_LISTED: Final = 16  # items of a list (boot order, tags, tables) that are n
 
 _BANK_NAMES: Final = {bank.id: bank.name for bank in BANKS}
 
-# SPEC section 3.4.
-_TAGS: Final[dict[int, str]] = {
+_TAGS: Final[dict[int, str]] = {  # SPEC section 3.4
     0x8F3B22EC: "Linux initrd",
     0x8F3B22ED: "Linux load options",
     0xF5BC582A: "systemd loader.conf",
@@ -66,17 +65,18 @@ def _text(data: bytes) -> tuple[str, int] | None:
     wide = len(head) >= 2 and head[0] != 0 and head[1] == 0
     size = len(head)
     if wide:
-        size = next((at for at in range(0, size - 1, 2) if head[at : at + 2] == b"\0\0"), size)
+        # systemd-stub once ended its text with a single zero byte (SPEC section 3.5).
+        end = size - 1 if size % 2 and not head[-1] else size
+        size = next((at for at in range(0, size - 1, 2) if head[at : at + 2] == b"\0\0"), end)
     elif b"\0" in head:
         size = head.index(0)
+    final = size < len(head) or len(head) == len(data)  # else the bytes looked at may end within a character
     try:
-        # Not final: the bytes looked at may end within a character.
-        text, _ = (codecs.utf_16_le_decode if wide else codecs.utf_8_decode)(head[:size], "strict", False)
+        text, _ = (codecs.utf_16_le_decode if wide else codecs.utf_8_decode)(head[:size], "strict", final)
     except UnicodeDecodeError:
         return None
     if not text or not all(character.isprintable() or character in "\t\n\r" for character in text):
         return None
-    # A text that fills all that is looked at is cut when it is shown.
     after = min(size + 1 + wide, len(data))
     more = len(data) - after if size < len(head) and (any(head[after:]) or len(data) > len(head)) else 0
     return None if more and len(text) < _MIN_TEXT else (text, more)
@@ -89,8 +89,7 @@ def _words(data: bytes) -> str | None:
 
 
 def _is_text(data: bytes) -> bool:
-    found = _text(data)
-    return found is not None and not found[1]
+    return (_text(data) or ("", 1))[1] == 0
 
 
 def _text_or_size(data: bytes) -> str:
@@ -133,8 +132,7 @@ def _no_action(pcr: int, data: bytes) -> str:
 
 def _spec_id(reader: Reader) -> str:
     reader.take(4)
-    minor, major, errata, _ = (reader.number(1) for _ in range(4))
-    n_algorithms = reader.number(4)
+    minor, major, errata, _, n_algorithms = (reader.number(size) for size in (1, 1, 1, 1, 4))
     if n_algorithms > reader.left // 4:
         raise reader.fault(24)
     sizes = reader.take(4 * n_algorithms)
@@ -166,10 +164,10 @@ def _hcrtm_component(reader: Reader) -> str:
 
 def _sp800_155(reader: Reader) -> str:
     vendor = reader.number(4)
-    text = f"SP800-155 reference manifest {reader.guid()} of vendor {vendor}"
+    manifest = reader.guid()
     # The first version ends here; the others go on with manufacturer, model, version and firmware manufacturer.
     names = [_short_text(reader) for _ in range(4)] if reader.left else []
-    return f"{text}: {', '.join(name for name in names if name)}" if names else text
+    return ", ".join([f"SP800-155 reference manifest {manifest} of vendor {vendor}", *filter(None, names)])
 
 
 _NO_ACTIONS: Final[tuple[tuple[bytes, str, Callable[[Reader], str]], ...]] = (
@@ -183,20 +181,20 @@ _NO_ACTIONS: Final[tuple[tuple[bytes, str, Callable[[Reader], str]], ...]] = (
 
 def _separator(_: int, data: bytes) -> str:
     known = {bytes(4): "separator", b"\xff\xff\xff\xff": "separator (ffffffff)", b"\1\0\0\0": "error separator"}
-    return known.get(data) or f"separator: {_text_or_size(data)}"
+    return known.get(data[:5]) or f"separator: {_text_or_size(data)}"
 
 
 def _tagged(_: int, data: bytes) -> str:
     reader = Reader(data, "tagged event")
     names: list[str] = []
     while reader.left and len(names) < _MAX_LISTED:
-        tag = reader.number(4)
-        size = reader.number(4)
+        tag, size = reader.number(4), reader.number(4)
         if size > reader.left:
             raise reader.fault(reader.at - 4)
         reader.at += size
         names.append(_TAGS.get(tag, f"0x{tag:08x}"))
-    return f"tagged event {', '.join(names)}{_more(reader.left)}, {_count(len(data), 'byte', 'bytes')}"
+    total = _count(len(data), "byte", "bytes")
+    return f"tagged event {', '.join(names) or 'without a tag'}{_more(reader.left)}, {total}"
 
 
 def _crtm_version(pcr: int, data: bytes) -> str:
@@ -212,16 +210,16 @@ def _structure(what: str, read: Callable[[Reader], str], *, named: bool = False)
     def read_structure(_: int, data: bytes) -> str:
         reader = Reader(data, what)
         name = f"{_short_text(reader)} " if named else ""
-        text = read(reader)
+        text = f"{what} {name}{read(reader)}"
         reader.end()
-        return f"{what} {name}{text}"
+        return text
 
     return read_structure
 
 
 def _place(reader: Reader) -> str:
     base, size = reader.number(8), reader.number(8)
-    return f"at {base:#x}, {size} bytes"
+    return f"at {base:#x}, {_count(size, 'byte', 'bytes')}"
 
 
 def _tables(reader: Reader) -> str:
@@ -256,8 +254,7 @@ def _path(path: uefi.DevicePath) -> str:
 
 def _image(_: int, data: bytes) -> str:
     image = uefi.image_load(data)
-    path = _path(image.path)
-    return f"image {path or f'at {image.location:#x}, {image.length} bytes'}{_more(image.excess)}"
+    return f"image {_path(image.path) or f'at {image.location:#x}, {image.length} bytes'}{_more(image.excess)}"
 
 
 def _gpt(_: int, data: bytes) -> str:
@@ -290,6 +287,10 @@ def _shim_flag(variable: Variable) -> str:
     return f"{variable.name} = {variable.data[:8].hex()}{' (shim validation disabled)' if disabled else ''}"
 
 
+def _sbat(variable: Variable) -> str:
+    return "SbatLevel: " + _text_or_size(variable.data).rstrip("\n").replace("\n", "; ")
+
+
 def _order(variable: Variable) -> str:
     data = variable.data
     numbers = [data[at : at + 2][::-1].hex().upper() for at in range(0, min(len(data), 2 * _MAX_LISTED), 2)]
@@ -311,7 +312,7 @@ _VALUES: Final[dict[tuple[str, str], Callable[[Variable], str]]] = {
     **{(uefi.GLOBAL_VARIABLE, name): _switch for name in ("SecureBoot", "SetupMode", "AuditMode", "DeployedMode")},
     **{(uefi.GLOBAL_VARIABLE, name): _order for name in ("BootOrder", "DriverOrder", "SysPrepOrder", "BootNext")},
     **{(uefi.SHIM_LOCK, name): _shim_flag for name in ("MokSBState", "MokListTrusted")},
-    (uefi.SHIM_LOCK, "SbatLevel"): lambda found: "SbatLevel: " + "; ".join(_text_or_size(found.data).splitlines()),
+    (uefi.SHIM_LOCK, "SbatLevel"): _sbat,
 }
 
 
@@ -361,8 +362,8 @@ def _authority(variable: Variable) -> str:
         return f"authority {_named(variable)}: {bare}"
     if (variable.guid, variable.name) in _SIGNATURE_DATABASES and len(data) > 16:
         owner = uefi.guid(data[:16])
-        what = _certificate(data[16:]) or _size(data[16:])
-        return f"authority {variable.name}: {what}, owner {uefi.GUID_NAMES.get(owner, owner)}"
+        content = _certificate(data[16:]) or _size(data[16:])
+        return f"authority {variable.name}: {content}, owner {uefi.GUID_NAMES.get(owner, owner)}"
     value = _variable_value(variable) if variable.guid == uefi.SHIM_LOCK else None
     return value or f"authority {_named(variable)}: {_size(data)}"
 

@@ -79,7 +79,8 @@ class EventLog(Sequence[Event]):
     """A parsed log: a sequence of :class:`Event`, made when asked for, over the bytes and the columns."""
 
     def __init__(self, data: bytes, row: Any, columns: npt.NDArray[Any]) -> None:
-        self._data = data
+        self.data = data
+        """The log's bytes."""
         self._row = row
         self.columns = columns
         """The events as rows of ``_native.EVENT_DTYPE``, shape [events]."""
@@ -150,11 +151,11 @@ class EventLog(Sequence[Event]):
         row = self.columns[number]
         at, size = int(row["data_at"]), int(row["data_size"])
         digests = {
-            bank.name: self._data[start : start + bank.size]
+            bank.name: self.data[start : start + bank.size]
             for bank, start in zip(BANKS, row["digest_at"].tolist(), strict=True)
             if start != _native.NO_DIGEST
         }
-        return Event(number, int(row["pcr"]), int(row["type"]), digests, self._data[at : at + size])
+        return Event(number, int(row["pcr"]), int(row["type"]), digests, self.data[at : at + size])
 
     def replay(self, banks: Sequence[str] | None = None, *, isa: str | None = None) -> dict[str, npt.NDArray[np.uint8]]:
         """The PCR values that this log leads to, by bank: uint8 of shape [24, digest size].
@@ -168,6 +169,6 @@ class EventLog(Sequence[Event]):
         wanted = tuple(self.banks if banks is None else banks)
         if missing := set(wanted) - set(self.banks):
             raise UsageError(f"the log has no bank {', '.join(sorted(missing))}; it has {', '.join(self.banks)}")
-        batch = Ragged.of([self._data])
+        batch = Ragged.of([self.data])
         _, values = _native.replay(batch.blob, batch.offsets, mask_of(wanted), isa)
         return {bank: values[bank][0] for bank in wanted}

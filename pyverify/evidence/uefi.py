@@ -40,7 +40,7 @@ HASH_SIZES: Final[dict[str, int]] = {
 
 _MAX_NAME_UNITS: Final = 2048  # go-attestation's caps on a variable (SPEC section 3.4)
 _MAX_VARIABLE_BYTES: Final = 1 << 20
-_MAX_SIGNATURE_LISTS: Final = 4096  # a dbx of 32 KB with a list for each hash has some 430 (SPEC section 0.9)
+_MAX_SIGNATURE_LISTS: Final = 1024  # a dbx of 32 KB with a list for each hash has some 430 (SPEC section 0.9)
 _MAX_PATH_NODES: Final = 256  # SPEC section 6, both
 _MAX_PATH_BYTES: Final = 1 << 16
 

@@ -44,10 +44,13 @@ class Summary:
 
     @property
     def exit_code(self) -> int:
-        """0 all trusted, 1 something untrusted, 3 nothing untrusted but something unmeasured or error (DESIGN section 9)."""
+        """0 all trusted, 1 something untrusted, 3 nothing untrusted but not all trusted (DESIGN section 9).
+
+        An archive without any boot is not all trusted: whoever named the wrong folder must not be told that all is well.
+        """
         if self.outcomes[Outcome.UNTRUSTED]:
             return 1
-        return 3 if self.outcomes[Outcome.UNMEASURED] or self.outcomes[Outcome.ERROR] else 0
+        return 0 if 0 < self.rows == self.outcomes[Outcome.TRUSTED] else 3
 
 
 def default_jobs() -> int:
@@ -74,9 +77,7 @@ def run(
         yield verdicts
 
 
-def ordered_map(
-    function: Callable[[_Item], _Result], items: Iterable[_Item], jobs: int
-) -> Iterator[_Result]:
+def ordered_map(function: Callable[[_Item], _Result], items: Iterable[_Item], jobs: int) -> Iterator[_Result]:
     """``map`` over threads, in order, with at most ``jobs`` + 1 items in flight: a slow consumer slows the reader."""
     if jobs == 1:
         yield from map(function, items)
@@ -91,7 +92,7 @@ def ordered_map(
                     pending.append(pool.submit(function, next(source)))
                 except StopIteration:
                     break
-                except Exception as error:  # noqa: BLE001 - what was read before it comes out first
+                except Exception as error:
                     failure = error
             if not pending:
                 break

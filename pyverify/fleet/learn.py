@@ -46,7 +46,9 @@ def first_boots(source: Source) -> dict[str, str]:
     first: dict[str, tuple[int, datetime.datetime, str]] = {}
     for batch in source.batches(columns="keys"):
         names = ("machine", "boot", "boot_seq", "collected_at")
-        for machine, boot, boot_seq, collected_at in zip(*(batch.column(name).to_pylist() for name in names), strict=True):
+        for machine, boot, boot_seq, collected_at in zip(
+            *(batch.column(name).to_pylist() for name in names), strict=True
+        ):
             key = (2**63 if boot_seq is None else boot_seq, collected_at or _LAST, boot)
             if machine not in first or key < first[machine]:
                 first[machine] = key
@@ -70,7 +72,9 @@ def learn(
     alike: OrderedDict[bytes, tuple[tuple[tuple[EventSequence, ...], ...], tuple[str, ...]]] = OrderedDict()
     for batch in source.batches():
         chosen = []
-        for row, key in enumerate(zip(batch.column("machine").to_pylist(), batch.column("boot").to_pylist(), strict=True)):
+        for row, key in enumerate(
+            zip(batch.column("machine").to_pylist(), batch.column("boot").to_pylist(), strict=True)
+        ):
             if wanted.get(key[0]) == key[1]:
                 del wanted[key[0]]  # of several samples of a boot the first counts
                 chosen.append(row)
@@ -83,7 +87,8 @@ def learn(
             baseline, reasons = _learn_one(rows, row, verdict, State.ACTIVE if activate else State.PENDING, alike)
             if baseline is not None:
                 baselines.append(baseline)
-            results.append(Learned(verdict["machine"], verdict["boot"], baseline and baseline.state, reasons))
+            state = None if baseline is None else baseline.state
+            results.append(Learned(verdict["machine"], verdict["boot"], state, reasons))
         store.add(baselines, action="learn")
         yield from results
 

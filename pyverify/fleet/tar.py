@@ -15,6 +15,8 @@ from pyverify.fleet import limits
 BLOCK: Final = 512
 _ZEROS: Final = bytes(BLOCK)
 _CHUNK: Final = 1 << 20
+_NUMBER_BYTES: Final = 7
+"""Bytes of a base-256 number that count: past 64 PiB a seek would overflow."""
 
 # POSIX.1-2017 pax, "ustar Interchange Format", typeflag; GNU tar manual, "Basic Tar Format".
 _REGULAR: Final = b"0\x007"
@@ -163,9 +165,9 @@ def _checked(header: bytes) -> bytes:
 
 def _number(field: bytes) -> int:
     if field[0] in (0x80, 0xFF):  # GNU: base 256, the first byte marks it and holds the sign
-        if field[0] == 0xFF:
-            raise TarError("has a negative number")
-        return int.from_bytes(field[1:], "big")
+        if field[0] == 0xFF or any(field[1:-_NUMBER_BYTES]):
+            raise TarError("has a number that no file can have")
+        return int.from_bytes(field[-_NUMBER_BYTES:], "big")
     digits = field.strip(b" \0")
     if not digits:
         return 0

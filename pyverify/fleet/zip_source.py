@@ -100,7 +100,7 @@ class ZipSource:
 
 
 def _kind(info: zipfile.ZipInfo) -> str | None:
-    if info.is_dir():
+    if info.filename.endswith("/"):
         return "is a folder"
     if info.flag_bits & _ENCRYPTED:
         return "is encrypted; pack it without a password"

@@ -1,4 +1,5 @@
 set(data ${src}/tests/data)
+file(GLOB logs CONFIGURE_DEPENDS ${data}/*.bin ${data}/logs/*.bin)
 
 if(PV_FUZZ)
   target_compile_options(pvcore PRIVATE -fsanitize=fuzzer-no-link)
@@ -6,13 +7,12 @@ if(PV_FUZZ)
   target_compile_options(fuzz_eventlog PRIVATE -fsanitize=fuzzer)
   target_link_options(fuzz_eventlog PRIVATE -fsanitize=fuzzer)
   target_link_libraries(fuzz_eventlog pvcore)
+  file(COPY ${logs} DESTINATION ${CMAKE_CURRENT_BINARY_DIR}/seeds)
   file(MAKE_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR}/corpus)
-  add_test(NAME fuzz_eventlog COMMAND fuzz_eventlog -max_total_time=10 -max_len=32768 -print_final_stats=1
-    -dict=${src}/tests/c/fuzz_eventlog.dict ${CMAKE_CURRENT_BINARY_DIR}/corpus ${data}/logs ${data})
+  add_test(NAME fuzz_eventlog COMMAND fuzz_eventlog -max_total_time=10 -max_len=32768
+    -dict=${src}/tests/c/fuzz_eventlog.dict corpus seeds)
   return()
 endif()
-
-file(GLOB logs CONFIGURE_DEPENDS ${data}/*.bin ${data}/logs/*.bin)
 
 function(pv_test name)  # pv_test(name arguments...)
   add_executable(${name} tests/c/${name}.c)

@@ -1,0 +1,189 @@
+"""Store and references: what goes in comes out, equal contents are one row, foreign bytes are refused."""
+
+from __future__ import annotations
+
+import sqlite3
+
+import numpy as np
+import pytest
+from conftest import entry, hash_of, small_log
+
+from pyverify import EventLog, References, ReferencesError, Store, StoreError
+from pyverify.baseline.model import Baseline, EventSequence, State, event_sequences
+from pyverify.replay import replay
+
+BANKS = ["sha1", "sha256"]
+
+
+def baseline(machine="m", log=None, **changes):
+    parsed = EventLog.parse(log or small_log(BANKS))
+    fields = {
+        "scope": "machine",
+        "id": machine,
+        "version": 1,
+        "state": State.ACTIVE,
+        "allowed": tuple((sequence,) for sequence in event_sequences(parsed)),
+        "log_banks": parsed.banks,
+        "quoted_banks": (),
+        "boot": "b",
+        "evidence_id": hash_of("sha256", machine.encode()),
+    }
+    return Baseline(**(fields | changes))
+
+
+def test_sequences_keep_their_bytes():
+    for sequence in event_sequences(EventLog.parse(small_log(BANKS))):
+        again = EventSequence.from_bytes(sequence.to_bytes())
+        assert again == sequence
+        assert again.key == sequence.key
+
+
+@pytest.mark.parametrize("body", [b"", b"x", b"x\x9c\x03\x00\x00\x00\x00\x01"])
+def test_broken_sequences_are_a_store_error(body):
+    with pytest.raises(StoreError):
+        EventSequence.from_bytes(body)
+
+
+def test_store_gives_back_what_was_added(tmp_path):
+    path = str(tmp_path / "s.db")
+    items = [baseline("a"), baseline("b"), baseline("c", small_log(BANKS, command_line=b"x"), state=State.PENDING)]
+    with Store.open(path, create=True) as store:
+        store.add(items, action="learn")
+    with Store.open(path) as store:
+        assert store.machines() == {"a", "b", "c"}
+        assert sorted(store.baselines(), key=lambda b: b.id) == items
+
+
+def test_equal_contents_are_one_row(tmp_path):
+    path = tmp_path / "s.db"
+    with Store.open(str(path), create=True) as store:
+        store.add([baseline(f"m{i}") for i in range(1200)], action="learn")
+        store.add([baseline("other", small_log(BANKS, command_line=b"x"))], action="learn")
+    rows = sqlite3.connect(path)
+    assert rows.execute("select count(*) from profile").fetchone() == (2,)
+    distinct = {
+        s.key
+        for log in (small_log(BANKS), small_log(BANKS, command_line=b"x"))
+        for s in event_sequences(EventLog.parse(log))
+    }
+    assert rows.execute("select count(*) from sequence").fetchone() == (len(distinct),)
+    rows.close()
+
+
+def test_a_baseline_is_never_overwritten(tmp_path):
+    with Store.open(str(tmp_path / "s.db"), create=True) as store:
+        store.add([baseline("a")], action="learn")
+        with pytest.raises(StoreError, match="exists already"):
+            store.add([baseline("z"), baseline("a", small_log(BANKS, command_line=b"evil"))], action="learn")
+        assert [b.id for b in store.baselines()] == ["a"]  # all or nothing
+        assert store.baselines()[0] == baseline("a")
+
+
+def test_stores_that_are_none(tmp_path):
+    with pytest.raises(StoreError, match="run `pyverify learn"):
+        Store.open(str(tmp_path / "absent.db"))
+    assert not (tmp_path / "absent.db").exists()
+    (tmp_path / "text.db").write_text("not a database, but long enough to be looked at as one" * 20)
+    with pytest.raises(StoreError):
+        Store.open(str(tmp_path / "text.db"))
+    sqlite3.connect(tmp_path / "other.db").execute("create table x (y)").connection.close()
+    with pytest.raises(StoreError):
+        Store.open(str(tmp_path / "other.db"))
+    with pytest.raises(StoreError):
+        Store.open("nosuchdatabase://x")
+    with Store.open(str(tmp_path / "new.db"), create=True):
+        pass
+    with sqlite3.connect(tmp_path / "new.db") as rows:
+        rows.execute("update about set value = '99'")
+    rows.close()
+    with pytest.raises(StoreError, match="version 99"):
+        Store.open(str(tmp_path / "new.db"))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "update profile set body = '[]'",
+        "update profile set body = 'x'",
+        "update sequence set body = x'00'",
+        "delete from profile",
+        "update baseline set state = 'blessed'",
+        "delete from sequence",
+    ],
+)
+def test_a_damaged_store_is_an_error_not_a_crash(tmp_path, damage):
+    path = tmp_path / "s.db"
+    with Store.open(str(path), create=True) as store:
+        store.add([baseline("a")], action="learn")
+    with sqlite3.connect(path) as rows:
+        rows.execute(damage)
+    rows.close()
+    with Store.open(str(path)) as store, pytest.raises(StoreError):
+        store.references()
+
+
+def test_references_are_named_by_their_bytes(tmp_path):
+    items = [baseline("a"), baseline("b", small_log(BANKS, command_line=b"x"))]
+    references = References.of(items)
+    assert References.of(items[::-1]).id == references.id
+    assert References.of(items[:1]).id != references.id
+    references.save(tmp_path / "r.arrow")
+    loaded = References.load(tmp_path / "r.arrow")
+    assert loaded.id == references.id == hash_of("sha256", (tmp_path / "r.arrow").read_bytes())
+    assert list(loaded.find(["b", "x", "a"])) == [1, -1, 0]
+
+
+def test_values_of_references_are_those_of_the_log():
+    log = small_log(BANKS)
+    references = References.of([baseline("a", log)])
+    assert len(references) == 1
+    for bank, values in EventLog.parse(log).replay().items():
+        for pcr in range(24):
+            assert references.allowed_value(bank, 0, pcr) == values[pcr].tobytes()
+    assert references.allowed_value("sm3_256", 0, 8) is None  # no digests in that bank: nothing is allowed
+    assert references.sequences(0, 8)[0] == event_sequences(EventLog.parse(log))[8]
+
+
+def test_comparison_fails_closed():
+    log = small_log(BANKS)
+    references = References.of([baseline("a", log)])
+    values = replay([log, small_log(BANKS, command_line=b"x")], BANKS).values["sha256"]
+    mask = 0xFFFFFF
+    zero, none = np.zeros(2, np.uint32), np.full(2, 0xFFFFFFFF, np.uint32)
+    assert list(references.differs("sha256", values, zero, mask)) == [0, 1 << 8]
+    assert list(references.differs("sha256", values, none, mask)) == [mask, mask]
+    untouched = np.zeros((2, 24, 32), np.uint8)
+    assert references.differs("sm3_256", untouched, zero, mask)[0] >> 8 & 1
+    assert list(References.of([]).differs("sha256", values, zero, mask)) == [mask, mask]
+
+
+def test_a_bank_is_never_taken_for_another():
+    """SM3 and SHA-256 values have one length."""
+    log = small_log(["sha256", "sm3_256"])
+    references = References.of([baseline("a", log)])
+    swapped = replay([log]).values["sm3_256"]
+    touched = references.differs("sha256", swapped, np.zeros(1, np.uint32), 0x1FF)
+    assert touched[0] == 0x1FF
+
+
+@pytest.mark.parametrize("damage", ["cut", "text", "empty"])
+def test_foreign_bytes_are_no_references(tmp_path, damage):
+    path = tmp_path / "r.arrow"
+    References.of([baseline("a")]).save(path)
+    data = path.read_bytes()
+    path.write_bytes({"cut": data[: len(data) // 2], "text": b"hello" * 100, "empty": b""}[damage])
+    with pytest.raises(ReferencesError):
+        References.load(path)
+    with pytest.raises(ReferencesError):
+        References.load(tmp_path / "absent.arrow")
+
+
+def test_more_than_one_allowed_value():
+    """Approvals will add values: each of them is allowed, and no mixture of their PCRs is refused or missed."""
+    one, two = small_log(BANKS), small_log(BANKS, command_line=b"x")
+    first, second = (event_sequences(EventLog.parse(log)) for log in (one, two))
+    both = tuple((a,) if a == b else (a, b) for a, b in zip(first, second, strict=True))
+    references = References.of([baseline("a", allowed=both)])
+    logs = [one, two, small_log(BANKS, extra=entry(8, 0xD, b"more", BANKS))]
+    values = replay(logs, BANKS).values["sha256"]
+    assert list(references.differs("sha256", values, np.zeros(3, np.uint32), 0xFFFFFF)) == [0, 0, 1 << 8]
