@@ -1,7 +1,7 @@
 """Did each machine of the fleet boot what it should have booted?
 
-The public API. Names are loaded when they are first used, so that looking at one log does not load pyarrow. The batch replay is
-:func:`pyverify.replay.replay`.
+The public API. Names are loaded when they are first used, so that looking at one log does not load pyarrow. The batch
+replay is :func:`pyverify.replay.replay`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The only module that touches the C core (``csrc/api.h``).
 
-It checks dtype, shape, order and bounds before a pointer is taken: cffi would round and reinterpret in silence. A status
-other than PV_OK is a mistake of ours and becomes an exception here; bad data is a row, never an exception.
+It checks dtype, shape, order and bounds before a pointer is taken: cffi would round and reinterpret in silence. A
+status other than PV_OK is a mistake of ours and becomes an exception here; bad data is a row, never an exception.
 """
 
 from __future__ import annotations
@@ -144,8 +144,8 @@ def replay(
     """Reads and replays the logs of a batch in the banks of a mask.
 
     Returns:
-        Rows of LOG_DTYPE of shape [n], and by bank name the PCR values, uint8 of shape [n, 24, digest size]; zeros where
-        a log has a fault or does not list the bank.
+        Rows of LOG_DTYPE of shape [n], and by bank name the PCR values, uint8 of shape [n, 24, digest size]; zeros
+        where a log has a fault or does not list the bank.
 
     Raises:
         UsageError: offsets that do not fit the blob, an unknown variant.
@@ -255,8 +255,9 @@ def compare(
 ) -> npt.NDArray[np.uint32]:
     """Which PCRs of each row hold a value that its reference does not allow, as a bit mask a row.
 
-    ``values`` is uint8 of shape [n, 24, size]; ``reference`` uint32 of shape [n], numbers past the last reference differ in
-    every PCR of the mask; the set of reference r and PCR p is ``allowed[members[set_at[24r + p]:set_at[24r + p + 1]]]``.
+    ``values`` is uint8 of shape [n, 24, size]; ``reference`` uint32 of shape [n], numbers past the last reference
+    differ in every PCR of the mask; the set of reference r and PCR p is ``allowed[members[set_at[24r + p]:set_at[24r
+    + p + 1]]]``.
 
     Raises:
         UsageError: shapes that do not fit.

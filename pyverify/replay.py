@@ -19,8 +19,9 @@ from pyverify.evidence.columns import Ragged
 class Replayed:
     """What a batch of logs leads to.
 
-    ``logs`` has one row of ``_native.LOG_DTYPE`` a log: look at ``fault`` and ``banks`` before you use a value. ``values`` are
-    by bank uint8 of shape [n_logs, 24, digest size]; all zero where the log has a fault or lacks the bank.
+    ``logs`` has one row of ``_native.LOG_DTYPE`` a log: look at ``fault`` and ``banks`` before you use a value.
+    ``values`` are by bank uint8 of shape [n_logs, 24, digest size]; all zero where the log has a fault or lacks the
+    bank.
     """
 
     logs: npt.NDArray[Any]

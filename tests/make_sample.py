@@ -3,8 +3,8 @@
 
     tests/make_sample.py RECORDINGS
 
-Each machine of the sample is one story. The evidence is as it was recorded, but for the names and for one log that is cut.
-The same recordings give the same bytes.
+Each machine of the sample is one story. The evidence is as it was recorded, but for the names and for one log that is
+cut. The same recordings give the same bytes.
 """
 
 import io

@@ -1,4 +1,5 @@
-"""Verdicts: honest evidence is trusted, each thing that can be wrong is not, and a row never disturbs its neighbours."""
+"""Verdicts: honest evidence is trusted, each thing that can be wrong is not, and a row never disturbs its
+neighbours."""
 
 from __future__ import annotations
 

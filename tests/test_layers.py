@@ -68,6 +68,7 @@ def _loaded_by(code: str) -> set[str]:
         capture_output=True,
         text=True,
         cwd=ROOT / "tests",
+        check=True,
     )
     return {name.split(".")[0] for name in out.stdout.splitlines()[-1].split()}
 

@@ -1,4 +1,5 @@
-"""The known-answer vectors of SPEC 11: per bank, and a whole log. Made by hashlib, OpenSSL and gmssl, not by this package."""
+"""The known-answer vectors of SPEC 11: per bank, and a whole log. Made by hashlib, OpenSSL and gmssl, not by this
+package."""
 
 from __future__ import annotations
 

@@ -43,7 +43,8 @@ def verify_batches(
     """Appraises evidence batch by batch.
 
     Args:
-        batches: rows of :func:`pyverify.evidence.columns.evidence_schema`; they may also have ``source`` (where a row is from)
+        batches: rows of :func:`pyverify.evidence.columns.evidence_schema`; they may also have ``source`` (where a row
+        is from)
             and ``fault`` (why it could not be read), which archives add. Optional columns may be missing.
         references: the snapshot to compare with.
         policy: what must hold.
@@ -73,7 +74,8 @@ def verify(
 def evidence_ids(batch: pa.RecordBatch) -> list[bytes]:
     """For each row the SHA-256 over its evidence: equal bytes of equal kinds have equal ids.
 
-    What is hashed: for each column of evidence that was sent, its name, then each byte string with its length before it.
+    What is hashed: for each column of evidence that was sent, its name, then each byte string with its length before
+    it.
     """
     columns = [(name, batch.column(name)) for name in _EVIDENCE_COLUMNS if name in batch.schema.names]
     hashes = [hashlib.sha256() for _ in range(len(batch))]
@@ -81,16 +83,16 @@ def evidence_ids(batch: pa.RecordBatch) -> list[bytes]:
         tag = name.encode() + b"\0"
         if name == "event_log":
             logs = Ragged.from_arrow(column)
-            view = memoryview(logs.blob)
+            view = memoryview(logs.blob)  # type: ignore[arg-type]  # NumPy arrays are buffers
             for row in np.flatnonzero(logs.present):
                 first, last = int(logs.offsets[row]), int(logs.offsets[row + 1])
                 hashes[row].update(tag + (last - first).to_bytes(8, "big"))
                 hashes[row].update(view[first:last])
         elif column.null_count < len(column):
-            for row, value in enumerate(column.to_pylist()):
+            for hashed, value in zip(hashes, column.to_pylist(), strict=True):
                 if value is not None:
-                    hashes[row].update(tag)
-                    _hash_value(hashes[row], value)
+                    hashed.update(tag)
+                    _hash_value(hashed, value)
     return [hashed.digest() for hashed in hashes]
 
 
@@ -262,8 +264,8 @@ class _Appraisal:
     ) -> tuple[bytes | None, bytes | None]:
         """Expected and actual value of the first compared PCR of a stage that differs."""
         for pcr in pcrs:
-            for bank in own:
-                if own[bank] >> pcr & self.policy.compare_mask >> pcr & 1:
+            for bank, differs in own.items():
+                if (differs & self.policy.compare_mask) >> pcr & 1:
                     expected = self.references.allowed_value(bank, profile, pcr)
                     return expected, replayed.values[bank][row, pcr].tobytes()
         return None, None

@@ -134,7 +134,8 @@ def _in_words(old: BaselineEvent | None, new: Event | None, change: Change) -> s
 def _reported(
     log: EventLog, sequences: Sequence[EventSequence], pcr: int, bank: str, values: tuple[bytes | None, bytes | None]
 ) -> list[Finding]:
-    """A PCR that may vary. Events missing at its end are another matter: a log that was cut between two events looks so."""
+    """A PCR that may vary. Events missing at its end are another matter: a log that was cut between two events looks
+    so."""
     expected, actual = values
     finding = Finding(
         "baseline.reported", Severity.INFO, f"{pcr_name(pcr)} differs; it may", pcr, bank, None, expected, actual

@@ -18,8 +18,8 @@ _NEED_QUOTES: Final = ("default", "archive")
 class Policy:
     """What a verification requires. Make one with :meth:`preset`.
 
-    ``banks_allowed`` are the banks whose digests count; ``banks_weak`` those of them that alone are a warning. ``pcrs_compare``
-    must equal the baseline; ``pcrs_report`` are told of when they differ.
+    ``banks_allowed`` are the banks whose digests count; ``banks_weak`` those of them that alone are a warning.
+    ``pcrs_compare`` must equal the baseline; ``pcrs_report`` are told of when they differ.
     """
 
     name: str

@@ -26,9 +26,9 @@ class Change:
 def diff(expected: Sequence[bytes], actual: Sequence[bytes]) -> list[Change]:
     """The changes that turn one sequence of digests into the other, in the order of the actual one.
 
-    Events equal at both ends stand; of what is between, equal digests are paired in order. Pairs that keep their order (the
-    longest increasing run) stand, the others moved. Left-overs between two standing pairs are matched one to one as
-    changed, and what then remains is removed or added.
+    Events equal at both ends stand; of what is between, equal digests are paired in order. Pairs that keep their
+    order (the longest increasing run) stand, the others moved. Left-overs between two standing pairs are matched one
+    to one as changed, and what then remains is removed or added.
     """
     head = _common_head(expected, actual)
     tail = _common_head(expected[head:][::-1], actual[head:][::-1])

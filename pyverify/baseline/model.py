@@ -101,8 +101,8 @@ class EventSequence:
 class Baseline:
     """The reference values of a machine or a cohort.
 
-    ``allowed[pcr]`` are the sequences that PCR may hold: a PCR that the learning boot did not touch has the empty sequence,
-    so that a new event shows. ``log_banks`` and ``quoted_banks`` are those of the learning boot.
+    ``allowed[pcr]`` are the sequences that PCR may hold: a PCR that the learning boot did not touch has the empty
+    sequence, so that a new event shows. ``log_banks`` and ``quoted_banks`` are those of the learning boot.
     """
 
     scope: str

@@ -1,7 +1,7 @@
 """The frozen snapshot that a verification runs against: baselines laid out for comparison by column.
 
-It is one Arrow IPC file of a single row whose lists are the tables (DESIGN section 6): mapped into memory by threads, shipped
-once to workers, named by the SHA-256 of its bytes.
+It is one Arrow IPC file of a single row whose lists are the tables (DESIGN section 6): mapped into memory by threads,
+shipped once to workers, named by the SHA-256 of its bytes.
 """
 
 from __future__ import annotations
@@ -203,7 +203,8 @@ class References:
     ) -> npt.NDArray[np.uint32]:
         """Which PCRs of each row, of those in the mask, hold a value that its profile does not allow in this bank.
 
-        ``values`` is uint8 of shape [n, 24, size], ``profile`` uint32 of shape [n]; numbers that are no profile differ everywhere.
+        ``values`` is uint8 of shape [n, 24, size], ``profile`` uint32 of shape [n]; numbers that are no profile
+        differ everywhere.
         """
         sets = self._sets.get(bank)
         if sets is None:

@@ -22,9 +22,9 @@ _NEXT: Final = {
     "evidence.lost": "Find out why a machine that used to send its log stopped: it may have been made to.",
     "baseline.absent": "Look at this boot (`pyverify inspect`), then `pyverify learn` makes it the baseline.",
     "baseline.pending": "Activate the baseline once somebody has looked at the boot it was learned from.",
-    "baseline.event-": "Is this a change you made (an update, a new command line)? If not, keep the machine away and look.",
+    "baseline.event-": "Did you make this change (an update, a new command line)? If not, isolate the machine.",
     "baseline.pcr": "Compare the log with that of a machine you trust (`pyverify replay`, `pyverify inspect`).",
-    "replay.start": "Only firmware decides how PCR 0 starts; a log that contradicts itself here was changed or is broken.",
+    "replay.start": "Only firmware decides how PCR 0 starts: this log was changed, or the firmware is broken.",
     "bank.missing": "A bank that was there is gone: firmware settings changed, or the log was reduced on purpose.",
 }
 

@@ -14,11 +14,12 @@ from pyverify.algorithms import BANKS
 
 def info(args: argparse.Namespace) -> int:
     """Prints versions, and for each bank the variants of its hash, the one in use last."""
+    packages = {name: version(name) for name in ("cffi", "numpy", "pyarrow", "sqlalchemy")}
     document = {
         "pyverify": version("pyverify"),
         "python": platform.python_version(),
         "machine": platform.machine(),
-        "packages": {name: version(name) for name in ("cffi", "numpy", "pyarrow", "sqlalchemy")},
+        "packages": packages,
         "kernels": {bank.name: list(_native.variants(bank.index)) for bank in BANKS},
         "limits": {"log_bytes": _native.MAX_LOG_SIZE, "log_events": _native.MAX_EVENTS},
     }
@@ -27,7 +28,7 @@ def info(args: argparse.Namespace) -> int:
         print()
         return 0
     print(f"pyverify {document['pyverify']} on Python {document['python']}, {document['machine']}")
-    print("packages:", ", ".join(f"{name} {number}" for name, number in sorted(dict(document["packages"]).items())))  # type: ignore[call-overload]
+    print("packages:", ", ".join(f"{name} {number}" for name, number in packages.items()))
     for bank in BANKS:
         print(f"  {bank.name:<8} {' < '.join(_native.variants(bank.index))}")
     return 0

@@ -53,8 +53,8 @@ class Fault:
 class Event:
     """One entry of a log.
 
-    Only ``pcr``, ``digests`` and their order can be proven, by a replay that matches a quoted PCR. ``type_hint`` and ``data``
-    are what the log says; ``data_verified`` is None where nothing was checked.
+    Only ``pcr``, ``digests`` and their order can be proven, by a replay that matches a quoted PCR. ``type_hint`` and
+    ``data`` are what the log says; ``data_verified`` is None where nothing was checked.
     """
 
     number: int

@@ -46,7 +46,8 @@ class Summary:
     def exit_code(self) -> int:
         """0 all trusted, 1 something untrusted, 3 nothing untrusted but not all trusted (DESIGN section 9).
 
-        An archive without any boot is not all trusted: whoever named the wrong folder must not be told that all is well.
+        An archive without any boot is not all trusted: whoever named the wrong folder must not be told that all is
+        well.
         """
         if self.outcomes[Outcome.UNTRUSTED]:
             return 1

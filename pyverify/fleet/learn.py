@@ -30,7 +30,8 @@ _LAST: Final = datetime.datetime.max.replace(tzinfo=datetime.UTC)
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """What became of one machine: ``state`` is that of its new baseline, None where none was made, for these reasons."""
+    """What became of one machine: ``state`` is that of its new baseline, None where none was made, for these
+    reasons."""
 
     machine: str
     boot: str
@@ -60,8 +61,8 @@ def learn(
 ) -> Iterator[Learned]:
     """Learns the machines of an archive that have no baseline yet, each from its first boot.
 
-    The full appraisal runs on that boot; with any high finding it is refused, and no later boot takes its place. Baselines
-    are pending unless ``activate`` is set. Each batch of machines is one transaction of the store.
+    The full appraisal runs on that boot; with any high finding it is refused, and no later boot takes its place.
+    Baselines are pending unless ``activate`` is set. Each batch of machines is one transaction of the store.
 
     Yields:
         One item a machine that was learned or refused; machines that have a baseline are left alone.
