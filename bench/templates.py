@@ -105,7 +105,7 @@ def _recorded() -> Iterator[bytes]:
 def _template(data: bytes) -> Template | None:
     log = EventLog.read(data)
     known = {hash_name(bank) for bank in log.banks} <= hashlib.algorithms_available
-    if log.fault is not None or not known:
+    if log.fault is not None or log.format != "tcg2" or not known:
         return None
     own, image, command_line = [], None, None
     for event in log:

@@ -5,7 +5,8 @@
  *   - The caller owns every buffer, scratch included. Nothing here allocates, prints, aborts, keeps a pointer
  *     after returning or starts a thread.
  *   - A batch of logs is a byte blob and n+1 offsets: log i is blob[offsets[i] .. offsets[i+1]). Offsets must be
- *     non-negative and must not decrease; bytes between offsets[0] and offsets[n] must be readable.
+ *     non-negative and must not decrease; bytes between offsets[0] and offsets[n] must be readable. The blob is
+ *     never NULL, even where it is empty.
  *   - Work is the slice [first, last) of a batch. Outputs are written at the index of their own row only, so
  *     disjoint slices may run on several threads at once over the same arrays.
  *   - The return value (enum pv_status) says whether the CALLER made a mistake. Bad DATA is never an error: it
@@ -66,9 +67,9 @@ typedef struct {
   uint32_t fault;       /* enum pv_fault */
   uint32_t format;      /* PV_FORMAT_*; 0 where the log is not one */
   uint64_t fault_at;    /* offset in the log of the field that cannot be right, or of the entry that was cut */
-  uint64_t first_event; /* index of its first event in the caller's event array */
+  uint64_t first_event; /* index of its first event in the caller's event array; 0 from pv_replay, which has none */
   uint32_t n_events;    /* whole events read; those before the fault where there is one */
-  uint32_t banks;       /* banks the header lists, a bit each */
+  uint32_t banks;       /* banks the header lists, a bit each; none where the header has the fault */
   uint32_t incomplete;  /* banks for which an extended event lacks the digest: their replay proves nothing */
   uint32_t touched;     /* PCRs extended at least once, a bit each */
   uint32_t notes;       /* enum pv_note bits */

@@ -270,6 +270,7 @@ static uint64_t read_spec_id(reader *r, const pv_event *e) {
   const uint8_t *p = r->bytes + e->data_at;
   uint64_t at = e->data_at, size = e->data_size;
   if (e->pcr == 1) {
+    r->row->format = 0;
     return fault(r, PV_FAULT_NOT_A_LOG, 0); /* a confidential-computing log: its indices are not PCRs (SPEC 2.5) */
   }
   if (e->pcr != 0) {
@@ -355,7 +356,11 @@ static uint64_t read_first(reader *r, pv_event *e) {
       return fault(r, PV_FAULT_HEADER, 4);
     }
     e->digest_at[0] = PV_NO_DIGEST; /* the header has no digests of its own */
-    return read_spec_id(r, e) ? used : 0;
+    if (!read_spec_id(r, e)) {
+      r->row->banks = 0;
+      return 0;
+    }
+    return used;
   }
   r->row->banks = 1;
   return used;

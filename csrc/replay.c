@@ -163,7 +163,9 @@ int pv_replay(const uint8_t *blob, const int64_t *offsets, uint64_t first, uint6
     if (status != PV_OK) {
       return status;
     }
-    first = end;
+    for (; first < end; first++) {
+      logs[first].first_event = 0;
+    }
   }
   return PV_OK;
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 DATA = Path(__file__).parent / "data"
 SHARED = Path(os.environ.get("PYVERIFY_SHARED", ROOT.parent / "shared"))
+
+sys.path.append(str(ROOT))  # for bench; last, so that the installed pyverify comes before its source
 
 # The order of banks in a header as EDK2 writes it: name, TPM_ALG_ID, digest size (TCG Algorithm Registry).
 ALGORITHMS = {"sha1": (4, 20), "sha256": (0xB, 32), "sha384": (0xC, 48), "sha512": (0xD, 64), "sm3_256": (0x12, 32)}

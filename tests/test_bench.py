@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from conftest import ROOT, replay_by_hand
@@ -47,7 +48,8 @@ def test_generated_logs_replay_alike() -> None:
     fleet = Fleet(150, rounds=2)
     logs = [boot.log for boot in fleet.boots()]
     ours = replay(logs)
-    counts = _native.scan(*_batch(logs))[0]["n_events"].tolist()
+    batch = Ragged.of(list(logs))
+    counts = _native.scan(batch.blob, batch.offsets)[0]["n_events"].tolist()
     assert not ours.logs["fault"].any() and not ours.logs["notes"].any() and not ours.logs["incomplete"].any()
     for row, log in enumerate(logs):
         values = python_replay(log)
@@ -55,6 +57,13 @@ def test_generated_logs_replay_alike() -> None:
         assert values.keys() == {bank for bank in ours.values if ours.has_bank(bank)[row]}
         for bank, chain in values.items():
             assert ours.values[bank][row].tobytes() == b"".join(chain)
+
+
+def test_the_sample_will_do_without_recordings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("bench.templates._RECORDINGS", tmp_path)
+    fleet = Fleet(20)
+    assert len(fleet.sources) > 5
+    assert not replay([boot.log for boot in fleet.round(1)]).logs["fault"].any()
 
 
 def test_the_peer_is_right() -> None:
@@ -79,7 +88,7 @@ def test_machines_differ_and_boots_do_not() -> None:
 
 
 @pytest.mark.parametrize("kind", list(WRITERS))
-def test_archives_hold_the_fleet(kind: str, tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_archives_hold_the_fleet(kind: str, tmp_path: Path) -> None:
     fleet = Fleet(5, rounds=2)
     WRITERS[kind](fleet.boots(), tmp_path / "archive")
     found = {}
@@ -89,8 +98,3 @@ def test_archives_hold_the_fleet(kind: str, tmp_path) -> None:  # type: ignore[n
         for *key, seq, when, log in zip(*(batch.column(name).to_pylist() for name in names), strict=True):
             found[tuple(key)] = seq, when, log
     assert found == {(b.machine, b.name): (b.seq, b.collected_at, b.log) for b in fleet.boots()}
-
-
-def _batch(logs: list[bytes]):  # type: ignore[no-untyped-def]
-    ragged = Ragged.of(list(logs))
-    return ragged.blob, ragged.offsets
