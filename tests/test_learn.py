@@ -68,16 +68,17 @@ def test_learning_is_from_the_first_boot_and_pending_by_default(tmp_path, store)
         {("m", "1"): (LOG, {"boot_seq": 1}), ("m", "2"): (small_log(BANKS, command_line=b"evil"), {"boot_seq": 2})},
     )
     assert learned(source, store, activate=False)["m"].state is State.PENDING
-    (baseline,) = store.baselines()
-    assert (baseline.id, baseline.boot, baseline.state, baseline.log_banks) == ("m", "1", State.PENDING, tuple(BANKS))
+    (baseline,) = store.references().columns.to_pylist()
+    assert (baseline["id"], baseline["boot"], baseline["state"]) == ("m", "1", "pending")
+    assert baseline["log_banks"] == 0b11
 
 
 def test_a_known_machine_is_left_alone(tmp_path, store):
     learned(lay_out(tmp_path / "a", {("m", "1"): (LOG, None)}), store)
-    before = store.baselines()
+    before = store.references().id
     again = learned(lay_out(tmp_path / "b", {("m", "0"): (small_log(BANKS, command_line=b"evil"), None)}), store)
     assert not again
-    assert store.baselines() == before
+    assert store.references().id == before
 
 
 REFUSED = {
@@ -94,7 +95,7 @@ def test_a_bad_first_boot_is_refused_and_no_later_one_takes_its_place(tmp_path, 
     result = learned(source, store)["m"]
     assert result.state is None
     assert [reason.code for reason in result.reasons] == [code]
-    assert not store.baselines()
+    assert not len(store.references())
 
 
 def test_machines_that_boot_alike_share_and_verify(tmp_path, store):
@@ -169,6 +170,6 @@ def test_a_mistake_in_the_work_is_not_swallowed():
 def test_evidence_ids_name_the_learning_boot(tmp_path, store):
     source = lay_out(tmp_path / "a", {("m", "1"): (LOG, None)})
     learned(source, store)
-    (baseline,) = store.baselines()
+    (baseline,) = store.references().columns.to_pylist()
     expected = hash_of("sha256", b"event_log\0" + len(LOG).to_bytes(8, "big") + LOG)
-    assert baseline.evidence_id == expected
+    assert baseline["evidence_id"] == expected

@@ -254,7 +254,8 @@ class _Appraisal:
             profile = int(self.references.profile[self.baseline[row]])
             own = {bank: int(bits[row]) for bank, bits in differs.items() if bits[row]}
             log = EventLog.parse(self.logs[int(row)])
-            for finding in difference_findings(log, self.references, profile, own, self.policy):
+            values = {bank: replayed.values[bank][row] for bank in own}
+            for finding in difference_findings(log, values, self.references, profile, own, self.policy):
                 self.findings.add(int(row), finding)
             stage_values[int(row)] = [self._stage_value(replayed, own, int(row), profile, pcrs) for _, pcrs in STAGES]
         return stage_values

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, Final, Self
+from typing import Any, Final
 
-from pyverify.algorithms import BY_NAME, PCRS
-from pyverify.errors import StoreError
+import numpy as np
+
+from pyverify import _native
+from pyverify.algorithms import BANKS, BY_NAME, PCRS
+from pyverify.evidence import event_types
 from pyverify.evidence.event_data import describe
 from pyverify.evidence.eventlog import EventLog
 
@@ -29,72 +32,33 @@ class State(StrEnum):
     REVOKED = "revoked"
 
 
-@dataclass(frozen=True, slots=True)
-class BaselineEvent:
-    """One event that a PCR was extended with: its digests by bank, and what the log said it is (unproven)."""
-
-    type_hint: int
-    text: str
-    digests: dict[str, bytes]
-
-
 @dataclass(frozen=True)
 class EventSequence:
-    """What one PCR was extended with, in order.
+    """What one PCR was extended with, in order: columns over its events.
 
     ``start`` is the last byte of its start value, the others being zero; :data:`ALL_ONES` where all bytes are 0xFF.
+    ``types`` and ``texts`` are what the log said the events are (unproven). ``digests`` has, for each bank in which
+    every event has a digest, all of them one after the other.
     """
 
     start: int
-    events: tuple[BaselineEvent, ...]
+    types: tuple[int, ...]
+    texts: tuple[str, ...]
+    digests: Mapping[str, bytes]
 
-    @property
-    def banks(self) -> frozenset[str]:
-        """Banks in which the sequence leads to a value: those that every event has a digest for."""
-        banks = frozenset(BY_NAME)
-        return banks.intersection(*(event.digests for event in self.events))
+    def __len__(self) -> int:
+        return len(self.types)
 
-    def start_value(self, bank: str) -> bytes:
-        """The PCR's value before the first event."""
-        size = BY_NAME[bank].size
-        return b"\xff" * size if self.start == ALL_ONES else bytes(size - 1) + bytes([self.start])
-
-    def _canonical(self) -> bytes:
-        events = [
-            [event.type_hint, event.text, {bank: digest.hex() for bank, digest in sorted(event.digests.items())}]
-            for event in self.events
-        ]
-        return json.dumps([self.start, events], separators=(",", ":")).encode()
-
-    def to_bytes(self) -> bytes:
-        """The form in which it is stored."""
-        return zlib.compress(self._canonical())
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> Self:
-        """Reads what :meth:`to_bytes` wrote.
-
-        Raises:
-            StoreError: the bytes are something else.
-        """
-        try:
-            start, events = json.loads(zlib.decompress(data))
-            return cls(
-                int(start),
-                tuple(
-                    BaselineEvent(
-                        int(kind), str(text), {BY_NAME[bank].name: bytes.fromhex(d) for bank, d in digests.items()}
-                    )
-                    for kind, text, digests in events
-                ),
-            )
-        except (zlib.error, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise StoreError(f"an event sequence of the store does not parse: {error}") from error
+    def split(self, bank: str) -> list[bytes]:
+        """The digests of a bank, one an event."""
+        size, digests = BY_NAME[bank].size, self.digests[bank]
+        return [digests[at : at + size] for at in range(0, len(digests), size)]
 
     @cached_property
     def key(self) -> bytes:
-        """SHA-256 that names the sequence: equal sequences share one row."""
-        return hashlib.sha256(self._canonical()).digest()
+        """SHA-256 that names the sequence: equal sequences have one key."""
+        facts = [self.start, self.types, self.texts, {bank: self.digests[bank].hex() for bank in sorted(self.digests)}]
+        return hashlib.sha256(json.dumps(facts, separators=(",", ":")).encode()).digest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,15 +82,25 @@ class Baseline:
 
 def event_sequences(log: EventLog) -> tuple[EventSequence, ...]:
     """What a log extended each of the 24 PCRs with."""
-    events: list[list[BaselineEvent]] = [[] for _ in range(PCRS)]
-    for event in log:
-        if event.extended:
-            text = describe(event.pcr, event.type_hint, event.data)
-            events[event.pcr].append(BaselineEvent(event.type_hint, text, event.digests))
-    return tuple(EventSequence(_start(log.row, pcr), tuple(events[pcr])) for pcr in range(PCRS))
+    columns = log.columns
+    extended = columns["type"] != event_types.EV_NO_ACTION
+    return tuple(_sequence(log, np.flatnonzero(extended & (columns["pcr"] == pcr)), pcr) for pcr in range(PCRS))
 
 
-def _start(row: Any, pcr: int) -> int:
+def _sequence(log: EventLog, numbers: Any, pcr: int) -> EventSequence:
+    rows = log.columns[numbers]
+    digests = {}
+    for bank in BANKS:
+        at = rows["digest_at"][:, bank.index]
+        if not np.any(at == _native.NO_DIGEST):
+            digests[bank.name] = b"".join(log.data[start : start + bank.size] for start in at.tolist())
+    places = zip(rows["type"].tolist(), rows["data_at"].tolist(), rows["data_size"].tolist(), strict=True)
+    texts = tuple(describe(pcr, kind, log.data[at : at + size]) for kind, at, size in places)
+    return EventSequence(start_of(log.row, pcr), tuple(rows["type"].tolist()), texts, digests)
+
+
+def start_of(row: Any, pcr: int) -> int:
+    """How a PCR of a log starts, as :attr:`EventSequence.start` says it; ``row`` is of ``_native.LOG_DTYPE``."""
     if pcr == 0:
         return int(row["locality"])
     launched = int(row["touched"]) >> 17 & 1

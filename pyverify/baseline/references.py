@@ -1,7 +1,6 @@
 """The frozen snapshot that a verification runs against: baselines laid out for comparison by column.
 
-It is one Arrow IPC file of a single row whose lists are the tables (DESIGN section 6): mapped into memory by threads,
-shipped once to workers, named by the SHA-256 of its bytes.
+Mapped into memory by threads, shipped once to workers, named by the SHA-256 of its bytes.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -19,46 +18,9 @@ import pyarrow as pa
 
 from pyverify import _native
 from pyverify.algorithms import BANKS, BY_NAME, PCRS, mask_of
-from pyverify.baseline.model import Baseline, BaselineEvent, EventSequence, State
+from pyverify.baseline.model import Baseline, EventSequence, State
+from pyverify.baseline.snapshot import SCHEMA, VERSION, Snapshot
 from pyverify.errors import ReferencesError
-
-_VERSION: Final = 1
-
-_BASELINE: Final = pa.struct(
-    [
-        ("scope", pa.string()),
-        ("id", pa.string()),
-        ("version", pa.int32()),
-        ("state", pa.string()),
-        ("profile", pa.uint32()),
-        ("log_banks", pa.uint32()),
-        ("quoted_banks", pa.uint32()),
-        ("boot", pa.string()),
-        ("evidence_id", pa.binary(32)),
-    ]
-)
-_SEQUENCE: Final = pa.struct(
-    [
-        ("start", pa.uint8()),
-        ("banks", pa.uint32()),
-        ("events_at", pa.uint64()),
-        *((f"value_{bank.name}", pa.binary(bank.size)) for bank in BANKS),
-    ]
-)
-_EVENT: Final = pa.struct(
-    [("type", pa.uint32()), ("text", pa.string()), *((bank.name, pa.binary(bank.size)) for bank in BANKS)]
-)
-_SCHEMA: Final = pa.schema(
-    [
-        ("version", pa.int32()),
-        ("baselines", pa.large_list(_BASELINE)),
-        # profile p allows PCR c the sequences members[set_at[24 p + c] : set_at[24 p + c + 1]]
-        ("set_at", pa.large_list(pa.uint64())),
-        ("members", pa.large_list(pa.uint32())),
-        ("sequences", pa.large_list(_SEQUENCE)),
-        ("events", pa.large_list(_EVENT)),
-    ]
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +39,11 @@ class References:
         self._data = data
         try:
             with pa.ipc.open_file(pa.BufferReader(data)) as reader:
-                if reader.schema != _SCHEMA or reader.num_record_batches != 1:
+                if reader.schema != SCHEMA or reader.num_record_batches != 1:
                     raise ReferencesError("this is not a references snapshot of this version of pyverify")
                 batch = reader.get_batch(0)
             batch.validate(full=True)
-            if len(batch) != 1 or batch.column("version")[0].as_py() != _VERSION:
+            if len(batch) != 1 or batch.column("version")[0].as_py() != VERSION:
                 raise ReferencesError("this is not a references snapshot of this version of pyverify")
         except (pa.ArrowInvalid, OSError) as error:
             raise ReferencesError(f"the references snapshot does not parse: {error}") from error
@@ -89,14 +51,13 @@ class References:
         self._set_at = batch.column("set_at").values.to_numpy()
         self._members = batch.column("members").values.to_numpy()
         self._sequences = batch.column("sequences").values
-        self._events = batch.column("events").values
-        self._sets: dict[str, _Sets] = {}
         if not self._is_consistent():
             raise ReferencesError("the references snapshot contradicts itself")
+        self._sets = {bank.name: self._bank_sets(bank.name) for bank in BANKS}
 
     def _is_consistent(self) -> bool:
         """Indices of one table into the next, which nobody else checks."""
-        at, members, events_at = self._set_at, self._members, self._events_at
+        at, members = self._set_at, self._members
         profiles = (len(at) - 1) // PCRS
         return bool(
             len(at) == PCRS * profiles + 1
@@ -105,19 +66,36 @@ class References:
             and np.all(at[1:] >= at[:-1])
             and np.all(members < len(self._sequences))
             and np.all(self.profile < profiles)
-            and np.all(events_at[1:] >= events_at[:-1])
-            and events_at[-1] == len(self._events)
         )
-
-    @cached_property
-    def _events_at(self) -> npt.NDArray[np.uint64]:
-        at = self._sequences.field("events_at").to_numpy()
-        return np.append(at, np.uint64(len(self._events)))
 
     @classmethod
     def of(cls, baselines: Sequence[Baseline]) -> Self:
         """A snapshot of these baselines, the same bytes whatever their order."""
-        return cls(_lay_out(sorted(baselines, key=lambda b: (b.scope, b.id, b.version))))
+        snapshot = Snapshot()
+        sequences: dict[bytes, int] = {}
+        profiles: dict[tuple[tuple[int, ...], ...], int] = {}
+
+        def number(sequence: EventSequence) -> int:
+            if sequence.key not in sequences:
+                sequences[sequence.key] = snapshot.add_sequence(sequence)
+            return sequences[sequence.key]
+
+        for baseline in sorted(baselines, key=lambda b: (b.scope, b.id, b.version)):
+            allowed = tuple(tuple(number(sequence) for sequence in allowed) for allowed in baseline.allowed)
+            if allowed not in profiles:
+                profiles[allowed] = snapshot.add_profile(allowed)
+            snapshot.add_baseline(
+                scope=baseline.scope,
+                id=baseline.id,
+                version=baseline.version,
+                state=baseline.state,
+                profile=profiles[allowed],
+                log_banks=mask_of(baseline.log_banks),
+                quoted_banks=mask_of(baseline.quoted_banks),
+                boot=baseline.boot,
+                evidence_id=baseline.evidence_id,
+            )
+        return cls(snapshot.to_buffer())
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -185,122 +163,39 @@ class References:
 
     def sequences(self, profile: int, pcr: int) -> list[EventSequence]:
         """The sequences that a profile allows a PCR, with their events."""
-        at = self._set_at[PCRS * profile + pcr : PCRS * profile + pcr + 2]
-        return [self._sequence(int(member)) for member in self._members[int(at[0]) : int(at[1])]]
+        first, last = self._set_at[PCRS * profile + pcr : PCRS * profile + pcr + 2]
+        return [self._sequence(int(member)) for member in self._members[int(first) : int(last)]]
 
     def _sequence(self, index: int) -> EventSequence:
-        first, last = (int(at) for at in self._events_at[index : index + 2])
-        events = tuple(
-            BaselineEvent(
-                event["type"], event["text"], {b.name: event[b.name] for b in BANKS if event[b.name] is not None}
-            )
-            for event in self._events.slice(first, last - first).to_pylist()
-        )
-        return EventSequence(self._sequences[index]["start"].as_py(), events)
+        row = self._sequences[index].as_py()
+        digests = {bank.name: row[f"digests_{bank.name}"] for bank in BANKS if row["banks"] >> bank.index & 1}
+        return EventSequence(row["start"], tuple(row["types"]), tuple(row["texts"]), digests)
 
     def differs(
         self, bank: str, values: npt.NDArray[np.uint8], profile: npt.NDArray[np.uint32], mask: int
     ) -> npt.NDArray[np.uint32]:
         """Which PCRs of each row, of those in the mask, hold a value that its profile does not allow in this bank.
 
-        ``values`` is uint8 of shape [n, 24, size], ``profile`` uint32 of shape [n]; numbers that are no profile
-        differ everywhere.
+        ``values`` is uint8 of shape [n, 24, size], ``profile`` uint32 of shape [n]; numbers that are no profile differ
+        everywhere.
         """
-        sets = self._sets.get(bank)
-        if sets is None:
-            sets = self._sets[bank] = self._bank_sets(bank)
+        sets = self._sets[bank]
         return _native.compare(values, profile, sets.set_at, sets.members, sets.allowed, mask)
 
     def allowed_value(self, bank: str, profile: int, pcr: int) -> bytes | None:
         """One value that a profile allows a PCR in a bank, or None where it allows none."""
-        sets = self._sets.get(bank) or self._bank_sets(bank)
+        sets = self._sets[bank]
         first, last = sets.set_at[PCRS * profile + pcr : PCRS * profile + pcr + 2]
         return sets.allowed[sets.members[int(first)]].tobytes() if last > first else None
 
     def _bank_sets(self, bank: str) -> _Sets:
         """Members that lead to a value in this bank, and the values: one a sequence."""
-        bit = np.uint32(1 << BY_NAME[bank].index)
-        has_bank = (self._sequences.field("banks").to_numpy() & bit) != 0
-        usable = has_bank[self._members] if len(self._members) else np.zeros(0, np.bool_)
+        size = BY_NAME[bank].size
+        column = self._sequences.field(f"value_{bank}")
+        values = np.frombuffer(column.buffers()[1], np.uint8) if len(column) else np.zeros(0, np.uint8)
+        allowed = values[size * column.offset :][: size * len(column)].reshape(-1, size)
+        usable = column.is_valid().to_numpy(zero_copy_only=False)[self._members]
+        if usable.all():
+            return _Sets(self._set_at, self._members, allowed)
         kept = np.concatenate([np.zeros(1, np.uint64), np.cumsum(usable, dtype=np.uint64)])
-        column = self._sequences.field(f"value_{bank}").fill_null(bytes(BY_NAME[bank].size))
-        allowed = np.frombuffer(column.buffers()[1], np.uint8)[: len(column) * BY_NAME[bank].size]
-        return _Sets(
-            kept[self._set_at.astype(np.int64)],
-            np.ascontiguousarray(self._members[usable]),
-            np.ascontiguousarray(allowed.reshape(len(column), BY_NAME[bank].size)),
-        )
-
-
-def _lay_out(baselines: list[Baseline]) -> pa.Buffer:
-    """The snapshot's bytes: sequences and profiles interned, values replayed in C from the sequences."""
-    index_of_key: dict[bytes, int] = {}
-    index_of_object: dict[int, int] = {}  # a store hands out one object for equal sequences
-    sequences: list[EventSequence] = []
-
-    def intern(sequence: EventSequence) -> int:
-        index = index_of_object.get(id(sequence))
-        if index is None:
-            index = index_of_key.setdefault(sequence.key, len(sequences))
-            if index == len(sequences):
-                sequences.append(sequence)
-            index_of_object[id(sequence)] = index
-        return index
-
-    profiles: dict[tuple[tuple[int, ...], ...], int] = {}
-    rows = []
-    for baseline in baselines:
-        allowed = tuple(tuple(intern(sequence) for sequence in allowed) for allowed in baseline.allowed)
-        profile = profiles.setdefault(allowed, len(profiles))
-        rows.append(
-            {
-                "scope": baseline.scope,
-                "id": baseline.id,
-                "version": baseline.version,
-                "state": str(baseline.state),
-                "profile": profile,
-                "log_banks": mask_of(baseline.log_banks),
-                "quoted_banks": mask_of(baseline.quoted_banks),
-                "boot": baseline.boot,
-                "evidence_id": baseline.evidence_id,
-            }
-        )
-    sets = [members for profile in profiles for members in profile]
-    set_at = np.concatenate([np.zeros(1, np.uint64), np.cumsum([len(members) for members in sets], dtype=np.uint64)])
-    row = {
-        "version": [_VERSION],
-        "baselines": [rows],
-        "set_at": [set_at],
-        "members": [np.array([member for members in sets for member in members], np.uint32)],
-        "sequences": [_sequence_rows(sequences)],
-        "events": [
-            [
-                {"type": event.type_hint, "text": event.text, **event.digests}
-                for sequence in sequences
-                for event in sequence.events
-            ]
-        ],
-    }
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_file(sink, _SCHEMA) as writer:
-        writer.write_batch(pa.record_batch([pa.array(row[f.name], f.type) for f in _SCHEMA], schema=_SCHEMA))
-    return sink.getvalue()
-
-
-def _sequence_rows(sequences: list[EventSequence]) -> list[dict[str, Any]]:
-    events_at = 0
-    rows: list[dict[str, Any]] = []
-    for sequence in sequences:
-        rows.append({"start": sequence.start, "banks": mask_of(list(sequence.banks)), "events_at": events_at})
-        events_at += len(sequence.events)
-    for bank in BANKS:
-        having = [i for i, row in enumerate(rows) if row["banks"] >> bank.index & 1]
-        lengths = np.array([len(sequences[i].events) for i in having], np.uint64)
-        chain_at = np.concatenate([np.zeros(1, np.uint64), np.cumsum(lengths, dtype=np.uint64)])
-        digests = b"".join(event.digests[bank.name] for i in having for event in sequences[i].events)
-        starts = b"".join(sequences[i].start_value(bank.name) for i in having)
-        values = np.frombuffer(bytearray(starts), np.uint8).reshape(len(having), bank.size)
-        _native.extend(bank.index, np.frombuffer(digests, np.uint8).reshape(-1, bank.size), chain_at, values)
-        for i, value in zip(having, values, strict=True):
-            rows[i][f"value_{bank.name}"] = value.tobytes()
-    return rows
+        return _Sets(kept[self._set_at.astype(np.int64)], self._members[usable], allowed)

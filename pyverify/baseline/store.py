@@ -16,9 +16,10 @@ from typing import Any, Final, Self
 
 import sqlalchemy as sa
 
-from pyverify.algorithms import PCRS, banks_of, mask_of
+from pyverify.algorithms import BANKS, BY_NAME, PCRS, banks_of, mask_of
 from pyverify.baseline.model import Baseline, EventSequence, State
 from pyverify.baseline.references import References
+from pyverify.baseline.snapshot import Snapshot
 from pyverify.errors import StoreError
 
 _VERSION: Final = "1"
@@ -34,7 +35,12 @@ _sequence: Final = sa.Table(
     _metadata,
     sa.Column("id", sa.Integer, primary_key=True),
     sa.Column("key", sa.LargeBinary(32), nullable=False, unique=True),
-    sa.Column("body", sa.LargeBinary, nullable=False),
+    sa.Column("start", sa.Integer, nullable=False),
+    sa.Column("banks", sa.Integer, nullable=False),
+    # JSON: [[type, text], ...]
+    sa.Column("events", sa.String, nullable=False),
+    # those of the banks one after the other, each bank's in the order of the events
+    sa.Column("digests", sa.LargeBinary, nullable=False),
 )
 _profile: Final = sa.Table(
     "profile",
@@ -155,42 +161,35 @@ class Store:
 
     def _intern_profiles(self, connection: sa.Connection, baselines: Sequence[Baseline]) -> dict[bytes, int]:
         sequences = {s.key: s for baseline in baselines for allowed in baseline.allowed for s in allowed}
-        sequence_id = _intern(connection, _sequence, {key: sequence.to_bytes() for key, sequence in sequences.items()})
-        bodies = {
-            _profile_key(baseline): json.dumps([[sequence_id[s.key] for s in allowed] for allowed in baseline.allowed])
-            for baseline in baselines
-        }
+        sequence_id = _intern(connection, _sequence, {key: _sequence_row(s) for key, s in sequences.items()})
+        bodies = {}
+        for baseline in baselines:
+            if (key := _profile_key(baseline)) not in bodies:
+                ids = [[sequence_id[s.key] for s in allowed] for allowed in baseline.allowed]
+                bodies[key] = {"body": json.dumps(ids, separators=(",", ":"))}
         return _intern(connection, _profile, bodies)
 
-    def baselines(self) -> list[Baseline]:
-        """All baselines, equal sequences and profiles being one object."""
-        with self._reading() as connection:
-            sequences = {row.id: EventSequence.from_bytes(row.body) for row in connection.execute(sa.select(_sequence))}
-            profiles = {row.id: _parse_profile(row.body, sequences) for row in connection.execute(sa.select(_profile))}
-            rows = connection.execute(sa.select(_baseline))
-            try:
-                return [
-                    Baseline(
-                        scope=row.scope,
-                        id=row.id,
-                        version=row.version,
-                        state=State(row.state),
-                        allowed=profiles[row.profile],
-                        log_banks=banks_of(row.log_banks),
-                        quoted_banks=banks_of(row.quoted_banks),
-                        boot=row.boot,
-                        evidence_id=row.evidence_id,
-                    )
-                    for row in rows
-                ]
-            except (KeyError, ValueError) as error:
-                raise StoreError(
-                    f"the store contradicts itself: a baseline names {error}, which is not there"
-                ) from error
-
     def references(self) -> References:
-        """The snapshot to verify against."""
-        return References.of(self.baselines())
+        """The snapshot to verify against: rows of the store to columns, never all of them as objects."""
+        snapshot = Snapshot()
+        ordered = sa.select(_baseline).order_by(_baseline.c.scope, _baseline.c.id, _baseline.c.version)
+        with self._reading() as connection:
+            numbers = {
+                row.id: snapshot.add_sequence(_parse_sequence(row)) for row in _stream(connection, sa.select(_sequence))
+            }
+            profiles = {
+                row.id: snapshot.add_profile(_parse_profile(row.body, numbers))
+                for row in _stream(connection, sa.select(_profile))
+            }
+            for row in _stream(connection, ordered):
+                if row.profile not in profiles or row.state not in list(State):
+                    raise StoreError(f"the store contradicts itself: the baseline of {row.id!r} is damaged")
+                facts = {
+                    name: getattr(row, name) for name in ("scope", "id", "version", "state", "boot", "evidence_id")
+                }
+                banks = {"log_banks": row.log_banks, "quoted_banks": row.quoted_banks}
+                snapshot.add_baseline(profile=profiles[row.profile], **facts, **banks)
+        return References(snapshot.to_buffer())
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[sa.Connection]:
@@ -209,12 +208,12 @@ def _profile_key(baseline: Baseline) -> bytes:
     return hashlib.sha256(b"".join(parts)).digest()
 
 
-def _intern(connection: sa.Connection, table: sa.Table, bodies: dict[bytes, Any]) -> dict[bytes, int]:
+def _intern(connection: sa.Connection, table: sa.Table, rows: dict[bytes, dict[str, Any]]) -> dict[bytes, int]:
     """Ids of the rows with these keys; those that are not there yet are added."""
-    ids = _look_up(connection, table, list(bodies))
-    missing = [key for key in bodies if key not in ids]
+    ids = _look_up(connection, table, list(rows))
+    missing = [key for key in rows if key not in ids]
     if missing:
-        connection.execute(table.insert(), [{"key": key, "body": bodies[key]} for key in missing])
+        connection.execute(table.insert(), [{"key": key, **rows[key]} for key in missing])
         ids |= _look_up(connection, table, missing)
     return ids
 
@@ -227,11 +226,39 @@ def _look_up(connection: sa.Connection, table: sa.Table, keys: list[bytes]) -> d
     return ids
 
 
-def _parse_profile(body: str, sequences: dict[int, EventSequence]) -> tuple[tuple[EventSequence, ...], ...]:
+def _stream(connection: sa.Connection, query: sa.Select[Any]) -> sa.Result[Any]:
+    return connection.execution_options(yield_per=_CHUNK).execute(query)
+
+
+def _sequence_row(sequence: EventSequence) -> dict[str, Any]:
+    return {
+        "start": sequence.start,
+        "banks": mask_of(list(sequence.digests)),
+        "events": json.dumps(list(zip(sequence.types, sequence.texts, strict=True)), separators=(",", ":")),
+        "digests": b"".join(sequence.digests[bank.name] for bank in BANKS if bank.name in sequence.digests),
+    }
+
+
+def _parse_sequence(row: Any) -> EventSequence:
     try:
-        profile = tuple(tuple(sequences[i] for i in allowed) for allowed in json.loads(body))
+        types, texts = zip(*json.loads(row.events), strict=True) if row.events != "[]" else ((), ())
+        digests, at = {}, 0
+        for bank in banks_of(row.banks):
+            size = len(types) * BY_NAME[bank].size
+            digests[bank] = row.digests[at : at + size]
+            at += size
+        if at != len(row.digests) or not all(isinstance(text, str) for text in texts):
+            raise ValueError(f"{len(row.digests)} bytes of digests instead of {at}")
+    except (ValueError, TypeError) as error:
+        raise StoreError(f"sequence {row.id} of the store does not parse: {error}") from error
+    return EventSequence(row.start, types, texts, digests)
+
+
+def _parse_profile(body: str, numbers: dict[int, int]) -> list[list[int]]:
+    try:
+        profile = [[numbers[i] for i in allowed] for allowed in json.loads(body)]
     except (ValueError, KeyError, TypeError) as error:
-        raise StoreError(f"a profile of the store does not parse: {error}") from error
+        raise StoreError(f"a profile of the store does not parse: {error!r}") from error
     if len(profile) != PCRS:
         raise StoreError(f"a profile of the store has {len(profile)} PCRs instead of {PCRS}")
     return profile
