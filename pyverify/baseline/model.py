@@ -80,23 +80,41 @@ class Baseline:
     evidence_id: bytes
 
 
-def event_sequences(log: EventLog) -> tuple[EventSequence, ...]:
-    """What a log extended each of the 24 PCRs with."""
+def event_sequences(log: EventLog, known: dict[bytes, EventSequence] | None = None) -> tuple[EventSequence, ...]:
+    """What a log extended each of the 24 PCRs with.
+
+    ``known`` is for a caller that learns many machines: sequences of equal bytes are made once and kept in it.
+    """
     columns = log.columns
-    extended = columns["type"] != event_types.EV_NO_ACTION
-    return tuple(_sequence(log, np.flatnonzero(extended & (columns["pcr"] == pcr)), pcr) for pcr in range(PCRS))
+    pcrs = np.where(columns["type"] == event_types.EV_NO_ACTION, PCRS, columns["pcr"])
+    order = np.argsort(pcrs, kind="stable")
+    ends = np.searchsorted(pcrs[order], np.arange(PCRS + 1))
+    known = {} if known is None else known
+    return tuple(_shared(log, order[ends[pcr] : ends[pcr + 1]], pcr, known) for pcr in range(PCRS))
 
 
-def _sequence(log: EventLog, numbers: Any, pcr: int) -> EventSequence:
+def _shared(log: EventLog, numbers: Any, pcr: int, known: dict[bytes, EventSequence]) -> EventSequence:
+    start = start_of(log.row, pcr)
     rows = log.columns[numbers]
+    at, ends = rows["at"], rows["data_at"] + rows["data_size"]
+    # Equal bytes are equal events only where the headers cut them alike.
+    cuts = (rows["digest_at"] - at[:, None]).tobytes() + (rows["data_at"] - at).tobytes()
+    entries = [log.data[first:last] for first, last in zip(at.tolist(), ends.tolist(), strict=True)]
+    key = hashlib.sha256(b"".join([bytes([start, pcr]), len(rows).to_bytes(4, "big"), cuts, *entries])).digest()
+    if key not in known:
+        known[key] = _sequence(log, rows, pcr, start)
+    return known[key]
+
+
+def _sequence(log: EventLog, rows: Any, pcr: int, start: int) -> EventSequence:
     digests = {}
     for bank in BANKS:
         at = rows["digest_at"][:, bank.index]
         if not np.any(at == _native.NO_DIGEST):
-            digests[bank.name] = b"".join(log.data[start : start + bank.size] for start in at.tolist())
+            digests[bank.name] = b"".join(log.data[first : first + bank.size] for first in at.tolist())
     places = zip(rows["type"].tolist(), rows["data_at"].tolist(), rows["data_size"].tolist(), strict=True)
     texts = tuple(describe(pcr, kind, log.data[at : at + size]) for kind, at, size in places)
-    return EventSequence(start_of(log.row, pcr), tuple(rows["type"].tolist()), texts, digests)
+    return EventSequence(start, tuple(rows["type"].tolist()), texts, digests)
 
 
 def start_of(row: Any, pcr: int) -> int:

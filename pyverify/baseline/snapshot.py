@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pyverify import _native
 from pyverify.algorithms import BANKS, BY_NAME, mask_of
@@ -52,7 +53,7 @@ SCHEMA: Final = pa.schema(
     ]
 )
 
-_CHUNK: Final = 4096
+_CHUNK: Final = 512
 """Rows that are Python objects at a time: the rest are columns already."""
 
 
@@ -81,9 +82,10 @@ class Rows:
         self._pending = []
 
     def to_arrow(self) -> pa.StructArray:
-        """All rows."""
+        """All rows; there are none afterwards."""
         self._flush()
-        return pa.concat_arrays(self._chunks)
+        chunks, self._chunks = self._chunks, []
+        return pa.concat_arrays(chunks)
 
 
 class Snapshot:
@@ -144,7 +146,7 @@ def _with_values(sequences: pa.StructArray) -> pa.StructArray:
         buffers = [None, pa.py_buffer(values)]
         column = pa.Array.from_buffers(pa.binary(bank.size), len(values), buffers)
         absent = pa.nulls(len(values), pa.binary(bank.size))
-        columns[f"value_{bank.name}"] = pa.compute.if_else(digests.is_valid(), column, absent)
+        columns[f"value_{bank.name}"] = pc.if_else(digests.is_valid(), column, absent)
     return pa.StructArray.from_arrays(list(columns.values()), fields=list(_SEQUENCE))
 
 

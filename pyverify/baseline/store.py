@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, Self
 
+import pyarrow as pa
 import sqlalchemy as sa
 
 from pyverify.algorithms import BANKS, BY_NAME, PCRS, banks_of, mask_of
@@ -189,7 +190,9 @@ class Store:
                 }
                 banks = {"log_banks": row.log_banks, "quoted_banks": row.quoted_banks}
                 snapshot.add_baseline(profile=profiles[row.profile], **facts, **banks)
-        return References(snapshot.to_buffer())
+        references = References(snapshot.to_buffer())
+        pa.default_memory_pool().release_unused()  # a job that begins here should not carry what this took
+        return references
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[sa.Connection]:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import datetime
-from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-import numpy as np
 import pyarrow as pa
 
 from pyverify.algorithms import banks_of
@@ -22,8 +20,8 @@ from pyverify.evidence.eventlog import EventLog
 from pyverify.findings import Finding, Severity
 from pyverify.fleet.sources import Source
 
-_ALIKE: Final = 1024
-"""Distinct logs kept to recognise machines that booted exactly alike: some 30 MB of logs as they come."""
+_KNOWN: Final = 4096
+"""Sequences of events kept to recognise what other machines measured too: some 10 MB."""
 
 _LAST: Final = datetime.datetime.max.replace(tzinfo=datetime.UTC)
 
@@ -70,7 +68,7 @@ def learn(
     known = store.machines()
     wanted = {machine: boot for machine, boot in first_boots(source).items() if machine not in known}
     nothing = References.of([])
-    alike: OrderedDict[bytes, tuple[tuple[tuple[EventSequence, ...], ...], tuple[str, ...]]] = OrderedDict()
+    shared: dict[bytes, EventSequence] = {}
     for batch in source.batches():
         chosen = []
         for row, key in enumerate(
@@ -85,34 +83,26 @@ def learn(
         (verdicts,) = verify_batches([rows], references=nothing, policy=policy, as_of=as_of)
         results, baselines = [], []
         for row, verdict in enumerate(verdicts.to_pylist()):
-            baseline, reasons = _learn_one(rows, row, verdict, State.ACTIVE if activate else State.PENDING, alike)
+            baseline, reasons = _learn_one(rows, row, verdict, State.ACTIVE if activate else State.PENDING, shared)
             if baseline is not None:
                 baselines.append(baseline)
             state = None if baseline is None else baseline.state
             results.append(Learned(verdict["machine"], verdict["boot"], state, reasons))
         store.add(baselines, action="learn")
+        if len(shared) > _KNOWN:
+            shared.clear()
         yield from results
 
 
 def _learn_one(
-    rows: pa.RecordBatch,
-    row: int,
-    verdict: dict[str, Any],
-    state: State,
-    alike: OrderedDict[bytes, tuple[tuple[tuple[EventSequence, ...], ...], tuple[str, ...]]],
+    rows: pa.RecordBatch, row: int, verdict: dict[str, Any], state: State, shared: dict[bytes, EventSequence]
 ) -> tuple[Baseline | None, tuple[Finding, ...]]:
     findings = tuple(finding_of(finding) for finding in verdict["findings"])
     against = tuple(f for f in findings if f.severity is Severity.HIGH or f.code == "log.absent")
     if against or verdict["verdict"] != Outcome.UNMEASURED:
         return None, against
-    data = rows.column("event_log")[row].as_py()
-    if data not in alike:
-        log = EventLog.parse(data)
-        banks = banks_of(int(np.uint32(log.row["banks"]) & ~np.uint32(log.row["incomplete"])))
-        alike[data] = tuple((sequence,) for sequence in event_sequences(log)), banks
-        if len(alike) > _ALIKE:
-            alike.popitem(last=False)
-    allowed, banks = alike[data]
+    log = EventLog.parse(rows.column("event_log")[row].as_py())
+    banks = banks_of(int(log.row["banks"]) & ~int(log.row["incomplete"]))
     if not banks:
         return None, (Finding("bank.missing", Severity.HIGH, "no bank has a digest in every event of this log"),)
     baseline = Baseline(
@@ -120,7 +110,7 @@ def _learn_one(
         id=verdict["machine"],
         version=1,
         state=state,
-        allowed=allowed,
+        allowed=tuple((sequence,) for sequence in event_sequences(log, shared)),
         log_banks=banks,
         quoted_banks=(),
         boot=verdict["boot"],
