@@ -87,6 +87,14 @@ typedef struct {
   uint32_t digest_at[5]; /* by bank; PV_NO_DIGEST where it has none */
 } pv_event;
 
+/* What a call did on each variant of a bank's hash: lane steps in all, and those of them that had work. A step is one
+ * digest of a chain or one block of a message. Calls add to it; the caller sets it to zeros before. */
+#define PV_MAX_VARIANTS 8
+typedef struct {
+  uint64_t steps[8];
+  uint64_t filled[8];
+} pv_usage;
+
 /* The dotted public name of a fault ("log.truncated"), or NULL for none and for numbers that are no fault. */
 const char *pv_fault_code(uint32_t fault);
 
@@ -94,7 +102,7 @@ const char *pv_fault_code(uint32_t fault);
 uint32_t pv_digest_size(uint32_t bank);
 
 /* How many variants the hash of this bank has on this machine, and the name of the i-th, slowest first
- * ("portable", ...). The last one is what variant -1 means. NULL where there is no such variant. */
+ * ("portable", ...). NULL where there is no such variant. */
 uint32_t pv_variants(uint32_t bank);
 const char *pv_variant_name(uint32_t bank, uint32_t i);
 
@@ -116,7 +124,7 @@ uint64_t pv_replay_scratch(const int64_t *offsets, uint64_t first, uint64_t last
  * asked for (a bit each in `banks`), 24 PCR values of pv_digest_size bytes a log. Output pointers of other banks
  * may be NULL. In a bank that a log does not list, and in a log with a fault, that row is all zero bytes: `logs`
  * says so, and the caller must look. In an incomplete bank it is what the digests that are there give.
- *   variants  for each of the PV_BANKS banks an index for pv_variant_name, -1 for the fastest
+ *   variants  for each of the PV_BANKS banks an index for pv_variant_name, or -1 (see pv_extend)
  *   scratch   at least pv_replay_scratch bytes, aligned to 64 */
 int pv_replay(const uint8_t *blob, const int64_t *offsets, uint64_t first, uint64_t last, uint32_t banks,
               const int32_t *variants, pv_log *logs, uint8_t *sha1, uint8_t *sha256, uint8_t *sha384,
@@ -124,13 +132,14 @@ int pv_replay(const uint8_t *blob, const int64_t *offsets, uint64_t first, uint6
 
 /* Extends chains: values[c] := H(values[c] || d) for each digest d of chain c, in order. Digests lie one after
  * the other; chain c is digests [chain_at[c], chain_at[c+1]). `values` holds the start values and receives the
- * results, pv_digest_size(bank) bytes each. */
+ * results, pv_digest_size(bank) bytes each. A variant of -1 uses the kernel that is best for what is left to do, at
+ * any moment; any other forces that one. `usage` may be NULL. */
 int pv_extend(uint32_t bank, int32_t variant, const uint8_t *digests, const uint64_t *chain_at, uint64_t first,
-              uint64_t last, uint8_t *values);
+              uint64_t last, uint8_t *values, pv_usage *usage);
 
 /* Hashes the messages of a slice of a batch: digests[i] := H(message i), pv_digest_size(bank) bytes each. */
 int pv_hash(uint32_t bank, int32_t variant, const uint8_t *blob, const int64_t *offsets, uint64_t first,
-            uint64_t last, uint8_t *digests);
+            uint64_t last, uint8_t *digests, pv_usage *usage);
 
 /* Compares PCR rows of one bank with sets of allowed values.
  *   values     24 values of digest_size bytes a row

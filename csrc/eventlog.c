@@ -48,8 +48,6 @@ const char *pv_fault_code(uint32_t fault) {
   return fault < sizeof fault_codes / sizeof *fault_codes ? fault_codes[fault] : NULL;
 }
 
-uint32_t pv_digest_size(uint32_t bank) { return bank < PV_BANKS ? banks[bank].size : 0; }
-
 /* Marks the log as bad. Returns 0, which is what every reader below returns for "no further". */
 static uint64_t fault(reader *r, enum pv_fault code, uint64_t at) {
   r->row->fault = code;

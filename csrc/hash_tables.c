@@ -3,6 +3,9 @@
  * and its whole message schedule is known beforehand. tests/test_constants.py derives every table again. */
 #include "hash.h"
 
+/* FIPS 180-4, 5.3.1. */
+const uint32_t pv_sha1_iv[5] = {0x67452301, 0xefcdab89, 0x98badcfe, 0x10325476, 0xc3d2e1f0};
+
 /* FIPS 180-4, 5.3.3 and 4.2.2. */
 const uint32_t pv_sha256_iv[8] = {
   0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19,

@@ -5,6 +5,7 @@
 #include "chain.h"
 #include "dispatch.h"
 #include "eventlog.h"
+#include "lanes.h"
 
 enum {
   /* PERFORMANCE 4: beyond about 1 MB, or some 128 logs, the walk leaves the cache; fewer than 32 starve wide kernels. */
@@ -12,6 +13,10 @@ enum {
   TILE_LOGS = 128,
   ALIGNMENT = 64,
 };
+
+static int is_variant(uint32_t bank, int32_t variant) {
+  return bank < PV_BANKS && (variant == -1 || (variant >= 0 && pv_kernel_at(bank, (uint32_t)variant)));
+}
 
 static uint64_t log_size(const int64_t *offsets, uint64_t i) { return (uint64_t)(offsets[i + 1] - offsets[i]); }
 
@@ -74,19 +79,9 @@ static void start_values(const pv_log *log, uint8_t *values, uint32_t size) {
   }
 }
 
-static void extend(const pv_hash_variant *hash, uint32_t size, const uint8_t *digests, const uint64_t *chain_at,
-                   uint64_t first, uint64_t last, uint8_t *values) {
-  for (uint64_t c = first; c < last; c++) {
-    if (chain_at[c + 1] > chain_at[c]) {
-      hash->extend(values + c * size, digests + chain_at[c] * size, chain_at[c + 1] - chain_at[c]);
-    }
-  }
-}
-
 int pv_extend(uint32_t bank, int32_t variant, const uint8_t *digests, const uint64_t *chain_at, uint64_t first,
-              uint64_t last, uint8_t *values) {
-  const pv_hash_variant *hash = pv_variant(bank, variant);
-  if (!hash || first > last) {
+              uint64_t last, uint8_t *values, pv_usage *usage) {
+  if (!is_variant(bank, variant) || first > last) {
     return PV_BAD_ARGUMENT;
   }
   for (uint64_t c = first; c < last; c++) {
@@ -94,25 +89,22 @@ int pv_extend(uint32_t bank, int32_t variant, const uint8_t *digests, const uint
       return PV_BAD_ARGUMENT;
     }
   }
-  extend(hash, pv_digest_size(bank), digests, chain_at, first, last, values);
+  pv_extend_chains(bank, variant, digests, chain_at, first, last, values, usage);
   return PV_OK;
 }
 
 int pv_hash(uint32_t bank, int32_t variant, const uint8_t *blob, const int64_t *offsets, uint64_t first,
-            uint64_t last, uint8_t *digests) {
-  const pv_hash_variant *hash = pv_variant(bank, variant);
-  if (!hash || !pv_offsets_are_sane(offsets, first, last)) {
+            uint64_t last, uint8_t *digests, pv_usage *usage) {
+  if (!is_variant(bank, variant) || !pv_offsets_are_sane(offsets, first, last)) {
     return PV_BAD_ARGUMENT;
   }
-  for (uint64_t i = first; i < last; i++) {
-    hash->hash(blob + offsets[i], log_size(offsets, i), digests + i * pv_digest_size(bank));
-  }
+  pv_hash_messages(bank, variant, blob, offsets, first, last, digests, usage);
   return PV_OK;
 }
 
 /* One bank of one tile: `values` are the rows of the tile. */
 static int replay_bank(const uint8_t *blob, const int64_t *offsets, uint64_t first, uint64_t end, uint32_t bank,
-                       const pv_hash_variant *hash, const pv_log *logs, const pv_event *events, uint64_t *chain_at,
+                       int32_t variant, const pv_log *logs, const pv_event *events, uint64_t *chain_at,
                        uint8_t *digests, uint64_t room, uint8_t *values) {
   uint32_t size = pv_digest_size(bank);
   int status = pv_gather(blob, offsets, first, end, logs, events, bank, chain_at, digests, room / size);
@@ -127,7 +119,7 @@ static int replay_bank(const uint8_t *blob, const int64_t *offsets, uint64_t fir
       start_values(&logs[i], row, size);
     }
   }
-  extend(hash, size, digests, chain_at, 0, (end - first) * PV_PCRS, values);
+  pv_extend_chains(bank, variant, digests, chain_at, 0, (end - first) * PV_PCRS, values, NULL);
   return PV_OK;
 }
 
@@ -139,7 +131,7 @@ int pv_replay(const uint8_t *blob, const int64_t *offsets, uint64_t first, uint6
     return PV_BAD_ARGUMENT;
   }
   for (uint32_t bank = 0; bank < PV_BANKS; bank++) {
-    if (banks >> bank & 1 && (!values[bank] || !pv_variant(bank, variants[bank]))) {
+    if (banks >> bank & 1 && (!values[bank] || !is_variant(bank, variants[bank]))) {
       return PV_BAD_ARGUMENT;
     }
   }
@@ -155,7 +147,7 @@ int pv_replay(const uint8_t *blob, const int64_t *offsets, uint64_t first, uint6
     int status = pv_scan(blob, offsets, first, end, logs, events, room.events, &n_events);
     for (uint32_t bank = 0; bank < PV_BANKS && status == PV_OK; bank++) {
       if (banks >> bank & 1) {
-        status = replay_bank(blob, offsets, first, end, bank, pv_variant(bank, variants[bank]), logs + first, events,
+        status = replay_bank(blob, offsets, first, end, bank, variants[bank], logs + first, events,
                              chain_at, digests, room.digests,
                              values[bank] + first * PV_PCRS * pv_digest_size(bank));
       }

@@ -52,15 +52,12 @@ static void compress_padding(uint64_t v[8]) {
 }
 
 /* PCR || digest is 96 bytes: one block with its padding. */
-void pv_sha384_extend_portable(uint8_t *pcr, const uint8_t *digests, uint64_t n) {
-  uint64_t v[8], w[16];
-  for (unsigned i = 0; i < 6; i++) {
-    v[i] = pv_be64(pcr + 8 * i);
-  }
-  for (; n; n--, digests += 48) {
+void pv_sha384_extend_portable(void *state, const uint8_t *const *digests, uint64_t steps) {
+  uint64_t *v = state, w[16];
+  for (const uint8_t *digest = digests[0]; steps; steps--, digest += 48) {
     memcpy(w, v, 48);
     for (unsigned i = 0; i < 6; i++) {
-      w[6 + i] = pv_be64(digests + 8 * i);
+      w[6 + i] = pv_be64(digest + 8 * i);
     }
     w[12] = 1ull << 63;
     w[13] = w[14] = 0;
@@ -68,56 +65,28 @@ void pv_sha384_extend_portable(uint8_t *pcr, const uint8_t *digests, uint64_t n)
     memcpy(v, pv_sha384_iv, 64);
     compress(v, w);
   }
-  for (unsigned i = 0; i < 6; i++) {
-    pv_put_be64(pcr + 8 * i, v[i]);
-  }
 }
 
 /* PCR || digest is 128 bytes: one block, then the constant padding block. */
-void pv_sha512_extend_portable(uint8_t *pcr, const uint8_t *digests, uint64_t n) {
-  uint64_t v[8], w[16];
-  for (unsigned i = 0; i < 8; i++) {
-    v[i] = pv_be64(pcr + 8 * i);
-  }
-  for (; n; n--, digests += 64) {
+void pv_sha512_extend_portable(void *state, const uint8_t *const *digests, uint64_t steps) {
+  uint64_t *v = state, w[16];
+  for (const uint8_t *digest = digests[0]; steps; steps--, digest += 64) {
     memcpy(w, v, 64);
     for (unsigned i = 0; i < 8; i++) {
-      w[8 + i] = pv_be64(digests + 8 * i);
+      w[8 + i] = pv_be64(digest + 8 * i);
     }
     memcpy(v, pv_sha512_iv, 64);
     compress(v, w);
     compress_padding(v);
   }
-  for (unsigned i = 0; i < 8; i++) {
-    pv_put_be64(pcr + 8 * i, v[i]);
-  }
 }
 
-static void blocks(uint64_t v[8], const uint8_t *p, uint64_t n) {
+void pv_sha512_compress_portable(void *state, const uint8_t *const *blocks, uint64_t n) {
   uint64_t w[16];
-  for (; n; n--, p += 128) {
+  for (const uint8_t *p = blocks[0]; n; n--, p += 128) {
     for (unsigned i = 0; i < 16; i++) {
       w[i] = pv_be64(p + 8 * i);
     }
-    compress(v, w);
+    compress(state, w);
   }
-}
-
-static void hash(const uint64_t iv[8], const uint8_t *message, uint64_t size, uint8_t *digest, unsigned words) {
-  uint8_t tail[256];
-  uint64_t v[8];
-  memcpy(v, iv, 64);
-  blocks(v, message, size / 128);
-  blocks(v, tail, pv_pad(tail, message + size / 128 * 128, size % 128, size, 128));
-  for (unsigned i = 0; i < words; i++) {
-    pv_put_be64(digest + 8 * i, v[i]);
-  }
-}
-
-void pv_sha384_hash_portable(const uint8_t *message, uint64_t size, uint8_t *digest) {
-  hash(pv_sha384_iv, message, size, digest, 6);
-}
-
-void pv_sha512_hash_portable(const uint8_t *message, uint64_t size, uint8_t *digest) {
-  hash(pv_sha512_iv, message, size, digest, 8);
 }

@@ -63,42 +63,25 @@ static void compress_padding(uint32_t v[8]) {
   XOR_INTO(v);
 }
 
-void pv_sm3_extend_portable(uint8_t *pcr, const uint8_t *digests, uint64_t n) {
-  uint32_t v[8], w[68];
-  for (unsigned i = 0; i < 8; i++) {
-    v[i] = pv_be32(pcr + 4 * i);
-  }
-  for (; n; n--, digests += 32) {
+void pv_sm3_extend_portable(void *state, const uint8_t *const *digests, uint64_t steps) {
+  uint32_t *v = state, w[68];
+  for (const uint8_t *digest = digests[0]; steps; steps--, digest += 32) {
     memcpy(w, v, 32);
     for (unsigned i = 0; i < 8; i++) {
-      w[8 + i] = pv_be32(digests + 4 * i);
+      w[8 + i] = pv_be32(digest + 4 * i);
     }
     memcpy(v, pv_sm3_iv, 32);
     compress(v, w);
     compress_padding(v);
   }
-  for (unsigned i = 0; i < 8; i++) {
-    pv_put_be32(pcr + 4 * i, v[i]);
-  }
 }
 
-static void blocks(uint32_t v[8], const uint8_t *p, uint64_t n) {
+void pv_sm3_compress_portable(void *state, const uint8_t *const *blocks, uint64_t n) {
   uint32_t w[68];
-  for (; n; n--, p += 64) {
+  for (const uint8_t *p = blocks[0]; n; n--, p += 64) {
     for (unsigned i = 0; i < 16; i++) {
       w[i] = pv_be32(p + 4 * i);
     }
-    compress(v, w);
-  }
-}
-
-void pv_sm3_hash_portable(const uint8_t *message, uint64_t size, uint8_t *digest) {
-  uint8_t tail[128];
-  uint32_t v[8];
-  memcpy(v, pv_sm3_iv, 32);
-  blocks(v, message, size / 64);
-  blocks(v, tail, pv_pad(tail, message + size / 64 * 64, size % 64, size, 64));
-  for (unsigned i = 0; i < 8; i++) {
-    pv_put_be32(digest + 4 * i, v[i]);
+    compress(state, w);
   }
 }

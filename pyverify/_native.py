@@ -102,6 +102,23 @@ def variants(bank: int) -> tuple[str, ...]:
     return tuple(ffi.string(lib.pv_variant_name(bank, i)).decode() for i in range(lib.pv_variants(bank)))
 
 
+class Usage:
+    """What calls did on each variant of a bank's hash: pass one to :func:`extend` or :func:`hash_messages`."""
+
+    def __init__(self, bank: int) -> None:
+        self._bank = bank
+        self.counts = ffi.new("pv_usage *")
+
+    def steps(self) -> dict[str, int]:
+        """Lane steps by variant, of those that ran: a step is one digest of a chain or one block of a message."""
+        return {name: n for i, name in enumerate(variants(self._bank)) if (n := int(self.counts.steps[i]))}
+
+    def lane_use(self) -> float:
+        """Share of the lane steps that had work to do; 1.0 where there were none."""
+        steps = sum(self.counts.steps)
+        return sum(self.counts.filled) / steps if steps else 1.0
+
+
 def _variant(bank: int, isa: str | None) -> int:
     if isa is None:
         return -1
@@ -193,6 +210,7 @@ def extend(
     chain_at: npt.NDArray[np.uint64],
     values: npt.NDArray[np.uint8],
     isa: str | None = None,
+    usage: Usage | None = None,
 ) -> None:
     """Extends chains in place: ``values[c]`` by the digests ``chain_at[c]`` to ``chain_at[c + 1]``.
 
@@ -217,12 +235,15 @@ def extend(
             0,
             chains,
             _pointer("uint8_t[]", values, np.uint8, writable=True),
+            ffi.NULL if usage is None else usage.counts,
         ),
         "pv_extend",
     )
 
 
-def hash_messages(bank: int, blob: Blob, offsets: Offsets, isa: str | None = None) -> npt.NDArray[np.uint8]:
+def hash_messages(
+    bank: int, blob: Blob, offsets: Offsets, isa: str | None = None, usage: Usage | None = None
+) -> npt.NDArray[np.uint8]:
     """The hash of every item of a batch: uint8 of shape [n, size].
 
     Raises:
@@ -239,6 +260,7 @@ def hash_messages(bank: int, blob: Blob, offsets: Offsets, isa: str | None = Non
             0,
             n,
             _pointer("uint8_t[]", digests, np.uint8, writable=True),
+            ffi.NULL if usage is None else usage.counts,
         ),
         "pv_hash",
     )

@@ -263,8 +263,3 @@ def test_truncation_at_every_byte():
         assert code == (None if size in ends else "log.truncated"), size
         if code:
             assert row["fault_at"] == max((end for end in ends if end < size), default=0)
-
-
-def test_detection_of_variants():
-    for bank in BANKS:
-        assert _native.variants(bank.index)[0] == "portable"
