@@ -125,21 +125,31 @@ uint64_t pv_replay_scratch(const int64_t *offsets, uint64_t first, uint64_t last
  * may be NULL. In a bank that a log does not list, and in a log with a fault, that row is all zero bytes: `logs`
  * says so, and the caller must look. In an incomplete bank it is what the digests that are there give.
  *   variants  for each of the PV_BANKS banks an index for pv_variant_name, or -1 (see pv_extend)
+ *   key       as in pv_extend; equal logs of the slice are read and replayed once too
  *   scratch   at least pv_replay_scratch bytes, aligned to 64 */
 int pv_replay(const uint8_t *blob, const int64_t *offsets, uint64_t first, uint64_t last, uint32_t banks,
-              const int32_t *variants, pv_log *logs, uint8_t *sha1, uint8_t *sha256, uint8_t *sha384,
+              const int32_t *variants, uint64_t key, pv_log *logs, uint8_t *sha1, uint8_t *sha256, uint8_t *sha384,
               uint8_t *sha512, uint8_t *sm3_256, uint8_t *scratch, uint64_t scratch_size);
 
 /* Extends chains: values[c] := H(values[c] || d) for each digest d of chain c, in order. Digests lie one after
  * the other; chain c is digests [chain_at[c], chain_at[c+1]). `values` holds the start values and receives the
  * results, pv_digest_size(bank) bytes each. A variant of -1 uses the kernel that is best for what is left to do, at
- * any moment; any other forces that one. `usage` may be NULL. */
-int pv_extend(uint32_t bank, int32_t variant, const uint8_t *digests, const uint64_t *chain_at, uint64_t first,
-              uint64_t last, uint8_t *values, pv_usage *usage);
+ * any moment; any other forces that one. `usage` may be NULL.
+ *   key       equal chains with equal start values are extended once, found by a hash under this key: a number that
+ *             nobody outside can guess, or 0 to do each chain on its own */
+int pv_extend(uint32_t bank, int32_t variant, uint64_t key, const uint8_t *digests, const uint64_t *chain_at,
+              uint64_t first, uint64_t last, uint8_t *values, pv_usage *usage);
 
-/* Hashes the messages of a slice of a batch: digests[i] := H(message i), pv_digest_size(bank) bytes each. */
-int pv_hash(uint32_t bank, int32_t variant, const uint8_t *blob, const int64_t *offsets, uint64_t first,
-            uint64_t last, uint8_t *digests, pv_usage *usage);
+/* Hashes the messages of a slice of a batch: digests[i] := H(message i), pv_digest_size(bank) bytes each; equal
+ * messages once (key as in pv_extend). */
+int pv_hash(uint32_t bank, int32_t variant, uint64_t key, const uint8_t *blob, const int64_t *offsets,
+            uint64_t first, uint64_t last, uint8_t *digests, pv_usage *usage);
+
+/* Finds equal items of a batch: same_as[i] is the number of an equal item at or before i, mostly the first one. Items
+ * that lie far apart (4,096 and more) are not compared, nor are any where a sample hardly repeats.
+ *   key       as in pv_extend */
+int pv_group(const uint8_t *blob, const int64_t *offsets, uint64_t first, uint64_t last, uint64_t key,
+             uint64_t *same_as);
 
 /* Compares PCR rows of one bank with sets of allowed values.
  *   values     24 values of digest_size bytes a row

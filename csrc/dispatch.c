@@ -27,14 +27,14 @@ static const pv_kernel sha256[] = {
     KERNEL(sha256, sha256, armv8, PV_CPU_SHA2, 1, 280)
 #endif
 #ifdef PV_HAVE_SHANI
-    KERNEL(sha256, sha256, shani, PV_CPU_SHANI, 1, 280)
+    KERNEL(sha256, sha256, shani, PV_CPU_SHANI, 1, 300)
 #endif
 #ifdef PV_HAVE_AVX2
     KERNEL(sha256, sha256, avx2, PV_CPU_AVX2, 8, 2000)
 #endif
 #ifdef PV_HAVE_SHANI
-    KERNEL(sha256, sha256, shani2, PV_CPU_SHANI, 2, 404)
-    KERNEL(sha256, sha256, shani4, PV_CPU_SHANI, 4, 790)
+    KERNEL(sha256, sha256, shani2, PV_CPU_SHANI, 2, 390)
+    KERNEL(sha256, sha256, shani4, PV_CPU_SHANI, 4, 810)
 #endif
 #ifdef PV_HAVE_AVX512
     KERNEL(sha256, sha256, avx512vl, PV_CPU_AVX512, 8, 1090)

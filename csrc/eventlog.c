@@ -437,14 +437,11 @@ int pv_offsets_are_sane(const int64_t *offsets, uint64_t first, uint64_t last) {
   return 1;
 }
 
-int pv_scan(const uint8_t *blob, const int64_t *offsets, uint64_t first, uint64_t last, pv_log *logs,
-            pv_event *events, uint64_t capacity, uint64_t *n_events) {
+int pv_scan_distinct(const uint8_t *blob, const int64_t *offsets, uint64_t first, uint64_t last, uint64_t block,
+                     const uint32_t *same_as, pv_log *logs, pv_event *events, uint64_t capacity, uint64_t *n_events) {
   uint64_t n = 0;
-  if (!pv_offsets_are_sane(offsets, first, last)) {
-    return PV_BAD_ARGUMENT;
-  }
   for (uint64_t i = first; i < last; i++) {
-    uint64_t size = (uint64_t)(offsets[i + 1] - offsets[i]);
+    uint64_t size = same_as && same_as[i - block] != i - block ? 0 : (uint64_t)(offsets[i + 1] - offsets[i]);
     reader r = {.bytes = blob + offsets[i], .size = size, .row = &logs[i], .events = events + n, .capacity = capacity - n};
     int status = read_log(&r);
     if (status != PV_OK) {
@@ -455,4 +452,12 @@ int pv_scan(const uint8_t *blob, const int64_t *offsets, uint64_t first, uint64_
   }
   *n_events = n;
   return PV_OK;
+}
+
+int pv_scan(const uint8_t *blob, const int64_t *offsets, uint64_t first, uint64_t last, pv_log *logs,
+            pv_event *events, uint64_t capacity, uint64_t *n_events) {
+  if (!pv_offsets_are_sane(offsets, first, last)) {
+    return PV_BAD_ARGUMENT;
+  }
+  return pv_scan_distinct(blob, offsets, first, last, first, NULL, logs, events, capacity, n_events);
 }

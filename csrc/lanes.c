@@ -5,9 +5,10 @@
 #include "lanes.h"
 
 #include "dispatch.h"
+#include "share.h"
 
 enum {
-  BLOCK_JOBS = 4096, /* sorted at a time, on the stack; each block ends with one drain */
+  BLOCK_JOBS = PV_SHARE_MOST, /* sorted at a time, on the stack; each block ends with one drain */
   EXACT = 128,       /* lengths below have a bucket each, longer ones sixteen for each power of two */
   BUCKETS = EXACT + 16 * (64 - 7),
   MAX_TAIL = 256,
@@ -17,6 +18,7 @@ typedef struct {
   const pv_hash_shape *shape;
   uint32_t bank;
   int32_t variant; /* -1: the best for what is left */
+  uint64_t key;    /* for sharing; 0: none */
   int hashing;
   const uint8_t *data; /* digests, or the blob of messages */
   const uint64_t *chain_at;
@@ -64,11 +66,21 @@ static uint32_t bucket(uint64_t n) {
   return EXACT + 16 * (power - 7) + (uint32_t)(n >> (power - 4) & 15);
 }
 
-/* The jobs of a block that have anything to do, longest first. Returns how many. */
-static uint32_t sort_jobs(const work *w, uint64_t first, uint32_t n, uint32_t *order) {
+/* What a job computes from: equal contents give equal results. */
+static pv_content content(const void *context, uint64_t job) {
+  const work *w = context;
+  uint64_t size = w->shape->digest_size;
+  if (w->hashing) {
+    return (pv_content){{w->data + w->offsets[job], NULL}, {(uint64_t)(w->offsets[job + 1] - w->offsets[job]), 0}};
+  }
+  return (pv_content){{w->data + w->chain_at[job] * size, w->out + job * size}, {length(w, job) * size, size}};
+}
+
+/* The jobs of a block that stand for themselves and have anything to do, longest first. Returns how many. */
+static uint32_t sort_jobs(const work *w, uint64_t first, uint32_t n, const uint32_t *same_as, uint32_t *order) {
   uint32_t starts[BUCKETS + 1] = {0}, total = 0;
   for (uint32_t i = 0; i < n; i++) {
-    starts[bucket(length(w, first + i))]++;
+    starts[bucket(length(w, first + i))] += same_as[i] == i;
   }
   for (uint32_t b = BUCKETS; b-- > 1;) {
     uint32_t count = starts[b];
@@ -77,7 +89,7 @@ static uint32_t sort_jobs(const work *w, uint64_t first, uint32_t n, uint32_t *o
   }
   for (uint32_t i = 0; i < n; i++) {
     uint64_t len = length(w, first + i);
-    if (len) {
+    if (len && same_as[i] == i) {
       order[starts[bucket(len)]++] = i;
     }
   }
@@ -232,7 +244,9 @@ static void advance(const work *w, lanes *l) {
 }
 
 static void run_block(const work *w, uint64_t first, uint32_t n) {
-  uint32_t order[BLOCK_JOBS], next = 0, jobs = sort_jobs(w, first, n, order);
+  uint32_t same_as[BLOCK_JOBS], order[BLOCK_JOBS], next = 0;
+  uint32_t alone = pv_share_contents(content, w, first, n, w->key, same_as);
+  uint32_t jobs = sort_jobs(w, first, n, same_as, order);
   lanes l;
   l.kernel = NULL;
   l.n_parked = l.n_live = 0;
@@ -255,6 +269,12 @@ static void run_block(const work *w, uint64_t first, uint32_t n) {
     }
     advance(w, &l);
   }
+  for (uint32_t i = 0; alone < n && i < n; i++) {
+    if (same_as[i] != i) {
+      uint64_t size = w->shape->digest_size;
+      memcpy(w->out + (first + i) * size, w->out + (first + same_as[i]) * size, size);
+    }
+  }
 }
 
 static void run(const work *w, uint64_t first, uint64_t last) {
@@ -263,16 +283,16 @@ static void run(const work *w, uint64_t first, uint64_t last) {
   }
 }
 
-void pv_extend_chains(uint32_t bank, int32_t variant, const uint8_t *digests, const uint64_t *chain_at,
+void pv_extend_chains(uint32_t bank, int32_t variant, uint64_t key, const uint8_t *digests, const uint64_t *chain_at,
                       uint64_t first, uint64_t last, uint8_t *values, pv_usage *usage) {
-  work w = {.shape = pv_shape(bank), .bank = bank, .variant = variant, .hashing = 0, .data = digests,
+  work w = {.shape = pv_shape(bank), .bank = bank, .variant = variant, .key = key, .hashing = 0, .data = digests,
             .chain_at = chain_at, .out = values, .usage = usage};
   run(&w, first, last);
 }
 
-void pv_hash_messages(uint32_t bank, int32_t variant, const uint8_t *blob, const int64_t *offsets, uint64_t first,
-                      uint64_t last, uint8_t *digests, pv_usage *usage) {
-  work w = {.shape = pv_shape(bank), .bank = bank, .variant = variant, .hashing = 1, .data = blob,
+void pv_hash_messages(uint32_t bank, int32_t variant, uint64_t key, const uint8_t *blob, const int64_t *offsets,
+                      uint64_t first, uint64_t last, uint8_t *digests, pv_usage *usage) {
+  work w = {.shape = pv_shape(bank), .bank = bank, .variant = variant, .key = key, .hashing = 1, .data = blob,
             .offsets = offsets, .out = digests, .usage = usage};
   run(&w, first, last);
 }

@@ -5,9 +5,9 @@
 #include "pyverify.h"
 
 /* As pv_extend and pv_hash, with arguments that were checked; usage may be NULL. */
-void pv_extend_chains(uint32_t bank, int32_t variant, const uint8_t *digests, const uint64_t *chain_at,
+void pv_extend_chains(uint32_t bank, int32_t variant, uint64_t key, const uint8_t *digests, const uint64_t *chain_at,
                       uint64_t first, uint64_t last, uint8_t *values, pv_usage *usage);
-void pv_hash_messages(uint32_t bank, int32_t variant, const uint8_t *blob, const int64_t *offsets, uint64_t first,
-                      uint64_t last, uint8_t *digests, pv_usage *usage);
+void pv_hash_messages(uint32_t bank, int32_t variant, uint64_t key, const uint8_t *blob, const int64_t *offsets,
+                      uint64_t first, uint64_t last, uint8_t *digests, pv_usage *usage);
 
 #endif

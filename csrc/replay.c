@@ -6,6 +6,7 @@
 #include "dispatch.h"
 #include "eventlog.h"
 #include "lanes.h"
+#include "share.h"
 
 enum {
   /* PERFORMANCE 4: beyond about 1 MB, or some 128 logs, the walk leaves the cache; fewer than 32 starve wide kernels. */
@@ -79,8 +80,8 @@ static void start_values(const pv_log *log, uint8_t *values, uint32_t size) {
   }
 }
 
-int pv_extend(uint32_t bank, int32_t variant, const uint8_t *digests, const uint64_t *chain_at, uint64_t first,
-              uint64_t last, uint8_t *values, pv_usage *usage) {
+int pv_extend(uint32_t bank, int32_t variant, uint64_t key, const uint8_t *digests, const uint64_t *chain_at,
+              uint64_t first, uint64_t last, uint8_t *values, pv_usage *usage) {
   if (!is_variant(bank, variant) || first > last) {
     return PV_BAD_ARGUMENT;
   }
@@ -89,22 +90,22 @@ int pv_extend(uint32_t bank, int32_t variant, const uint8_t *digests, const uint
       return PV_BAD_ARGUMENT;
     }
   }
-  pv_extend_chains(bank, variant, digests, chain_at, first, last, values, usage);
+  pv_extend_chains(bank, variant, key, digests, chain_at, first, last, values, usage);
   return PV_OK;
 }
 
-int pv_hash(uint32_t bank, int32_t variant, const uint8_t *blob, const int64_t *offsets, uint64_t first,
-            uint64_t last, uint8_t *digests, pv_usage *usage) {
+int pv_hash(uint32_t bank, int32_t variant, uint64_t key, const uint8_t *blob, const int64_t *offsets,
+            uint64_t first, uint64_t last, uint8_t *digests, pv_usage *usage) {
   if (!is_variant(bank, variant) || !pv_offsets_are_sane(offsets, first, last)) {
     return PV_BAD_ARGUMENT;
   }
-  pv_hash_messages(bank, variant, blob, offsets, first, last, digests, usage);
+  pv_hash_messages(bank, variant, key, blob, offsets, first, last, digests, usage);
   return PV_OK;
 }
 
 /* One bank of one tile: `values` are the rows of the tile. */
 static int replay_bank(const uint8_t *blob, const int64_t *offsets, uint64_t first, uint64_t end, uint32_t bank,
-                       int32_t variant, const pv_log *logs, const pv_event *events, uint64_t *chain_at,
+                       int32_t variant, uint64_t key, const pv_log *logs, const pv_event *events, uint64_t *chain_at,
                        uint8_t *digests, uint64_t room, uint8_t *values) {
   uint32_t size = pv_digest_size(bank);
   int status = pv_gather(blob, offsets, first, end, logs, events, bank, chain_at, digests, room / size);
@@ -119,14 +120,84 @@ static int replay_bank(const uint8_t *blob, const int64_t *offsets, uint64_t fir
       start_values(&logs[i], row, size);
     }
   }
-  pv_extend_chains(bank, variant, digests, chain_at, 0, (end - first) * PV_PCRS, values, NULL);
+  pv_extend_chains(bank, variant, key, digests, chain_at, 0, (end - first) * PV_PCRS, values, NULL);
+  return PV_OK;
+}
+
+/* One tile of a block of logs: banks, variants and key as in pv_replay, values by bank. */
+typedef struct {
+  const uint8_t *blob;
+  const int64_t *offsets;
+  uint32_t banks;
+  const int32_t *variants;
+  uint64_t key;
+  pv_log *logs;
+  uint8_t *const *values;
+  uint8_t *scratch;
+  uint64_t scratch_size;
+} call;
+
+static int replay_tile(const call *c, uint64_t first, uint64_t end, uint64_t block, const uint32_t *same_as) {
+  layout room = tile_layout(c->offsets, first, end);
+  if (layout_size(&room) > c->scratch_size) {
+    return PV_NO_ROOM;
+  }
+  uint64_t n_events;
+  pv_event *events = (pv_event *)(void *)c->scratch;
+  uint64_t *chain_at = (uint64_t *)(void *)(c->scratch + aligned(room.events * sizeof(pv_event)));
+  uint8_t *digests = (uint8_t *)chain_at + aligned(room.chain_at * sizeof(uint64_t));
+  int status = pv_scan_distinct(c->blob, c->offsets, first, end, block, same_as, c->logs, events, room.events, &n_events);
+  for (uint32_t bank = 0; bank < PV_BANKS && status == PV_OK; bank++) {
+    if (c->banks >> bank & 1) {
+      status = replay_bank(c->blob, c->offsets, first, end, bank, c->variants[bank], c->key, c->logs + first, events,
+                           chain_at, digests, room.digests,
+                           c->values[bank] + first * PV_PCRS * pv_digest_size(bank));
+    }
+  }
+  for (uint64_t i = first; i < end; i++) {
+    c->logs[i].first_event = 0; /* it lies in scratch */
+  }
+  return status;
+}
+
+/* The rows of logs that stand for another: as that one's. */
+static void copy_rows(const call *c, uint64_t block, uint32_t n, const uint32_t *same_as) {
+  for (uint32_t i = 0; i < n; i++) {
+    uint64_t to = block + i, from = block + same_as[i];
+    if (to == from) {
+      continue;
+    }
+    c->logs[to] = c->logs[from];
+    for (uint32_t bank = 0; bank < PV_BANKS; bank++) {
+      if (c->banks >> bank & 1) {
+        uint64_t size = (uint64_t)PV_PCRS * pv_digest_size(bank);
+        memcpy(c->values[bank] + to * size, c->values[bank] + from * size, size);
+      }
+    }
+  }
+}
+
+static int replay_block(const call *c, uint64_t block, uint64_t last) {
+  uint32_t same_as[PV_SHARE_MOST], n = (uint32_t)(last - block);
+  uint64_t first = block;
+  pv_share_items(c->blob, c->offsets, block, n, c->key, same_as);
+  while (first < last) {
+    uint64_t end = tile_end(c->offsets, first, last);
+    int status = replay_tile(c, first, end, block, same_as);
+    if (status != PV_OK) {
+      return status;
+    }
+    first = end;
+  }
+  copy_rows(c, block, n, same_as);
   return PV_OK;
 }
 
 int pv_replay(const uint8_t *blob, const int64_t *offsets, uint64_t first, uint64_t last, uint32_t banks,
-              const int32_t *variants, pv_log *logs, uint8_t *sha1, uint8_t *sha256, uint8_t *sha384,
+              const int32_t *variants, uint64_t key, pv_log *logs, uint8_t *sha1, uint8_t *sha256, uint8_t *sha384,
               uint8_t *sha512, uint8_t *sm3_256, uint8_t *scratch, uint64_t scratch_size) {
   uint8_t *const values[PV_BANKS] = {sha1, sha256, sha384, sha512, sm3_256};
+  const call c = {blob, offsets, banks, variants, key, logs, values, scratch, scratch_size};
   if (banks >> PV_BANKS || !pv_offsets_are_sane(offsets, first, last)) {
     return PV_BAD_ARGUMENT;
   }
@@ -136,28 +207,12 @@ int pv_replay(const uint8_t *blob, const int64_t *offsets, uint64_t first, uint6
     }
   }
   while (first < last) {
-    uint64_t end = tile_end(offsets, first, last), n_events;
-    layout room = tile_layout(offsets, first, end);
-    if (layout_size(&room) > scratch_size) {
-      return PV_NO_ROOM;
-    }
-    pv_event *events = (pv_event *)scratch;
-    uint64_t *chain_at = (uint64_t *)(scratch + aligned(room.events * sizeof(pv_event)));
-    uint8_t *digests = (uint8_t *)chain_at + aligned(room.chain_at * sizeof(uint64_t));
-    int status = pv_scan(blob, offsets, first, end, logs, events, room.events, &n_events);
-    for (uint32_t bank = 0; bank < PV_BANKS && status == PV_OK; bank++) {
-      if (banks >> bank & 1) {
-        status = replay_bank(blob, offsets, first, end, bank, variants[bank], logs + first, events,
-                             chain_at, digests, room.digests,
-                             values[bank] + first * PV_PCRS * pv_digest_size(bank));
-      }
-    }
+    uint64_t end = last - first < PV_SHARE_MOST ? last : first + PV_SHARE_MOST;
+    int status = replay_block(&c, first, end);
     if (status != PV_OK) {
       return status;
     }
-    for (; first < end; first++) {
-      logs[first].first_event = 0;
-    }
+    first = end;
   }
   return PV_OK;
 }

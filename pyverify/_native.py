@@ -6,6 +6,7 @@ status other than PV_OK is a mistake of ours and becomes an exception here; bad 
 
 from __future__ import annotations
 
+import secrets
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -55,6 +56,9 @@ NOTES: Final[dict[str, int]] = {
     name.removeprefix("PV_NOTE_").lower(): int(getattr(lib, name)) for name in dir(lib) if name.startswith("PV_NOTE_")
 }
 """Bits of the ``notes`` column by name: ``padding``, ``start_late``, …"""
+
+_KEY: Final = secrets.randbits(64) | 1
+"""Under which equal work is found: of this process alone, so that nobody can prepare work that looks equal."""
 
 _STATUS: Final = {lib.PV_BAD_ARGUMENT: "bad argument", lib.PV_NO_ROOM: "no room"}
 
@@ -187,6 +191,7 @@ def replay(
             n,
             banks,
             ffi.new("int32_t[]", wanted),
+            _KEY,
             _pointer("pv_log[]", logs, LOG_DTYPE, writable=True),
             *outputs,
             _pointer("uint8_t[]", scratch, np.uint8, writable=True),
@@ -211,11 +216,13 @@ def extend(
     values: npt.NDArray[np.uint8],
     isa: str | None = None,
     usage: Usage | None = None,
+    *,
+    share: bool = True,
 ) -> None:
     """Extends chains in place: ``values[c]`` by the digests ``chain_at[c]`` to ``chain_at[c + 1]``.
 
     ``digests`` is uint8 of shape [total, size], ``chain_at`` uint64 of shape [chains + 1], ``values`` uint8 of shape
-    [chains, size].
+    [chains, size]. With ``share`` equal chains are extended once.
 
     Raises:
         UsageError: shapes that do not fit, an unknown variant.
@@ -230,6 +237,7 @@ def extend(
         lib.pv_extend(
             bank,
             _variant(bank, isa),
+            _KEY if share else 0,
             _pointer("uint8_t[]", digests, np.uint8),
             _pointer("uint64_t[]", chain_at, np.uint64),
             0,
@@ -242,9 +250,15 @@ def extend(
 
 
 def hash_messages(
-    bank: int, blob: Blob, offsets: Offsets, isa: str | None = None, usage: Usage | None = None
+    bank: int,
+    blob: Blob,
+    offsets: Offsets,
+    isa: str | None = None,
+    usage: Usage | None = None,
+    *,
+    share: bool = True,
 ) -> npt.NDArray[np.uint8]:
-    """The hash of every item of a batch: uint8 of shape [n, size].
+    """The hash of every item of a batch, equal items once unless ``share`` is off: uint8 of shape [n, size].
 
     Raises:
         UsageError: offsets that do not fit the blob, an unknown variant.
@@ -255,6 +269,7 @@ def hash_messages(
         lib.pv_hash(
             bank,
             _variant(bank, isa),
+            _KEY if share else 0,
             _pointer("uint8_t[]", blob, np.uint8),
             _pointer("int64_t[]", offsets, np.int64),
             0,
@@ -265,6 +280,30 @@ def hash_messages(
         "pv_hash",
     )
     return digests
+
+
+def group(blob: Blob, offsets: Offsets) -> npt.NDArray[np.uint64]:
+    """For each item of a batch the number of an equal one at or before it: uint64 of shape [n].
+
+    Only the bytes decide. Items 4,096 and more apart are not compared, nor any where a sample hardly repeats.
+
+    Raises:
+        UsageError: offsets that do not fit the blob.
+    """
+    n = _count(blob, offsets)
+    same_as = np.empty(n, np.uint64)
+    _check(
+        lib.pv_group(
+            _pointer("uint8_t[]", blob, np.uint8),
+            _pointer("int64_t[]", offsets, np.int64),
+            0,
+            n,
+            _KEY,
+            _pointer("uint64_t[]", same_as, np.uint64, writable=True),
+        ),
+        "pv_group",
+    )
+    return same_as
 
 
 def compare(

@@ -132,3 +132,59 @@ def test_detection_agrees_with_the_kernel():
     for name, needed in CPU_FLAGS.items():
         assert (name in names) == (needed <= set(flags)), name
     assert names - {"portable", "shani", "shani2", "shani4", "avx2", "avx512vl", "avx512"} == set()
+
+
+@pytest.mark.parametrize("bank", ALGORITHMS)
+def test_equal_chains_are_extended_once_and_get_equal_values(bank):
+    size, index = ALGORITHMS[bank][1], BY_NAME[bank].index
+    digests, _, values = chains(bank, [7] * 16)
+    many = np.tile(digests, (40, 1))
+    at_many = np.arange(0, 7 * 16 * 40 + 1, 7, dtype=np.uint64)
+    starts = np.tile(values, (40, 1))
+    starts[5::16][3:7] ^= 1  # equal digests, other start: another chain
+    expected = by_hand(bank, many, at_many, starts)
+    counted = {}
+    for share in (True, False):
+        result, usage = starts.copy(), _native.Usage(index)
+        _native.extend(index, many, at_many, result, None, usage, share=share)
+        assert [value.tobytes() for value in result] == expected
+        counted[share] = sum(usage.steps().values()) * usage.lane_use()
+    assert counted[False] == pytest.approx(7 * 16 * 40)
+    assert counted[True] == pytest.approx(7 * 17)  # one of the sixteen has two starts
+    assert len(values[0]) == size
+
+
+def test_chains_that_hardly_repeat_are_not_looked_at_further():
+    digests, at, values = chains("sha256", [4] * 1000)
+    for share in (True, False):
+        usage = _native.Usage(1)
+        _native.extend(1, digests, at, values.copy(), None, usage, share=share)
+        assert sum(usage.steps().values()) * usage.lane_use() == pytest.approx(4000)
+
+
+def test_nearly_equal_chains_are_not_shared():
+    """Only bytes decide: chains that differ in one bit, or in where they end, keep their own values."""
+    digests, at, values = chains("sha256", [8] * 64)
+    digests[:] = np.tile(digests[:8], (64, 1))
+    values[:] = values[0]
+    digests[8 * 40 + 7, 31] ^= 1
+    at[20] += 1  # one chain a digest longer, the next one shorter
+    expected = by_hand("sha256", digests, at, values)
+    result = values.copy()
+    _native.extend(1, digests, at, result)
+    assert [value.tobytes() for value in result] == expected
+    assert len(set(expected)) == 4
+
+
+def test_group():
+    items = [b"a", b"b", b"a", b"", b"b", b"", b"ab", b"a" * 100, b"a" * 100 + b"b", b"a" * 100]
+    batch = Ragged.of(items)
+    same = _native.group(batch.blob, batch.offsets).tolist()
+    assert all(items[i] == items[k] and k <= i for i, k in enumerate(same))
+    repeated = Ragged.of([b"log %d" % (i % 7) * 50 for i in range(5000)])
+    same = _native.group(repeated.blob, repeated.offsets)
+    assert len(set(same.tolist())) == 14  # 4,096 items are looked at together
+    assert all(repeated[i] == repeated[int(k)] for i, k in enumerate(same))
+    distinct = Ragged.of([b"%d" % i for i in range(5000)])
+    assert _native.group(distinct.blob, distinct.offsets).tolist() == list(range(5000))
+    assert len(_native.group(Ragged.of([]).blob, Ragged.of([]).offsets)) == 0

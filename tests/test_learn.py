@@ -171,5 +171,5 @@ def test_evidence_ids_name_the_learning_boot(tmp_path, store):
     source = lay_out(tmp_path / "a", {("m", "1"): (LOG, None)})
     learned(source, store)
     (baseline,) = store.references().columns.to_pylist()
-    expected = hash_of("sha256", b"event_log\0" + len(LOG).to_bytes(8, "big") + LOG)
+    expected = hash_of("sha256", b"event_log\0\1" + hash_of("sha256", LOG))
     assert baseline["evidence_id"] == expected

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pyverify import EventLog, EvidenceError, Ragged, UsageError, _native
-from pyverify.algorithms import BANKS, BY_NAME
+from pyverify.algorithms import BY_NAME
 from pyverify.replay import replay
 
 LOCALITY = b"StartupLocality\0"
@@ -263,3 +263,16 @@ def test_truncation_at_every_byte():
         assert code == (None if size in ends else "log.truncated"), size
         if code:
             assert row["fault_at"] == max((end for end in ends if end < size), default=0)
+
+
+def test_equal_logs_are_replayed_once_and_have_equal_rows():
+    """Whole batches of repeats, with broken and cut ones among them: each row is what it is alone."""
+    kinds = [small_log(["sha256"]), small_log(["sha1", "sha256"], command_line=b"x"), b"", b"text" * 20]
+    kinds += [kinds[0][:-1], kinds[0] + b"\xff" * 99]
+    logs = [kinds[i * 7 % len(kinds)] for i in range(5000)]
+    result = replay(logs)
+    alone = {kind: replay([kind]) for kind in kinds}
+    for row, log in enumerate(logs):
+        assert result.logs[row] == alone[log].logs[0]
+        for bank, values in result.values.items():
+            assert (values[row] == alone[log].values[bank][0]).all()

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pyverify import _native
 from pyverify.algorithms import BY_NAME, banks_of, mask_of
 from pyverify.appraise.difference import difference_findings
 from pyverify.appraise.finding_columns import FindingColumns
@@ -74,40 +75,31 @@ def verify(
 def evidence_ids(batch: pa.RecordBatch) -> list[bytes]:
     """For each row the SHA-256 over its evidence: equal bytes of equal kinds have equal ids.
 
-    What is hashed: for each column of evidence that was sent, its name, then each byte string with its length before
-    it.
+    What is hashed: for each column of evidence that was sent, its name, how many byte strings it has, and the SHA-256
+    of each; for one that is absent in a list, nothing but a mark.
     """
-    columns = [(name, batch.column(name)) for name in _EVIDENCE_COLUMNS if name in batch.schema.names]
-    hashes = [hashlib.sha256() for _ in range(len(batch))]
-    for name, column in columns:
+    facts: list[list[bytes]] = [[] for _ in range(len(batch))]
+    for name in _EVIDENCE_COLUMNS:
+        if name not in batch.schema.names or (column := batch.column(name)).null_count == len(column):
+            continue
         tag = name.encode() + b"\0"
         if name == "event_log":
             logs = Ragged.from_arrow(column)
-            view = memoryview(logs.blob)  # type: ignore[arg-type]  # NumPy arrays are buffers
-            for row in np.flatnonzero(logs.present):
-                first, last = int(logs.offsets[row]), int(logs.offsets[row + 1])
-                hashes[row].update(tag + (last - first).to_bytes(8, "big"))
-                hashes[row].update(view[first:last])
-        elif column.null_count < len(column):
-            for hashed, value in zip(hashes, column.to_pylist(), strict=True):
+            digests = _native.hash_messages(BY_NAME["sha256"].index, logs.blob, logs.offsets)
+            for row in np.flatnonzero(logs.present).tolist():
+                facts[row].append(tag + b"\1" + digests[row].tobytes())
+        else:
+            for fact, value in zip(facts, column.to_pylist(), strict=True):
                 if value is not None:
-                    hashed.update(tag)
-                    _hash_value(hashed, value)
-    return [hashed.digest() for hashed in hashes]
+                    fact.append(tag + _digests(value))
+    return [hashlib.sha256(b"".join(fact)).digest() for fact in facts]
 
 
-def _hash_value(hashed: Any, value: Any) -> None:
+def _digests(value: Any) -> bytes:
     if isinstance(value, list):
-        hashed.update(len(value).to_bytes(8, "big"))
-        for item in value:
-            for part in item.values():
-                hashed.update(b"\0" if part is None else b"\1")
-                if part is not None:
-                    _hash_value(hashed, part)
-        return
-    data = value.encode() if isinstance(value, str) else value
-    hashed.update(len(data).to_bytes(8, "big"))
-    hashed.update(data)
+        parts = [part for item in value for part in item.values()]
+        return len(parts).to_bytes(4, "big") + b"".join(b"\0" if part is None else _digests(part) for part in parts)
+    return b"\1" + hashlib.sha256(value.encode() if isinstance(value, str) else value).digest()
 
 
 class _Appraisal:

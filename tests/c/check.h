@@ -5,6 +5,9 @@
 #include <stdint.h>
 #include <stdio.h>
 
+/* Sharing on, under any key. */
+#define KEY 0x5EEDF00DCAFED00Dull
+
 static int failures;
 
 #define CHECK(condition, ...)                                            \

@@ -108,7 +108,7 @@ static inline replay replay_batch(const uint8_t *blob, const int64_t *offsets, u
   }
   uint64_t scratch_size = pv_replay_scratch(offsets, first, last);
   uint8_t *scratch = aligned_alloc(64, scratch_size);
-  r.status = pv_replay(blob, offsets, first, last, ALL_BANKS, fastest, r.logs, r.values[0], r.values[1], r.values[2],
+  r.status = pv_replay(blob, offsets, first, last, ALL_BANKS, fastest, KEY, r.logs, r.values[0], r.values[1], r.values[2],
                        r.values[3], r.values[4], scratch, scratch_size);
   free(scratch);
   return r;

@@ -57,7 +57,7 @@ static void check_message(uint32_t bank, int32_t variant, const uint8_t *message
   const int64_t offsets[2] = {(int64_t)shift + 1, (int64_t)(shift + 1 + size)};
   memcpy(blob + shift + 1, message, size);
   memset(got, 0xA5, sizeof got);
-  int status = pv_hash(bank, variant, blob, offsets, 0, 1, got + 1, NULL);
+  int status = pv_hash(bank, variant, KEY, blob, offsets, 0, 1, got + 1, NULL);
   uint32_t n = pv_digest_size(bank);
   CHECK(status == PV_OK && is_hex(got + 1, n, digest), "bank %u variant %d size %zu shift %zu", bank, variant, size,
         shift);
@@ -90,9 +90,9 @@ static void check_batch(uint32_t bank) {
   uint32_t size = pv_digest_size(bank);
   uint8_t whole[3 * 64], part[3 * 64];
   memset(part, 0xA5, sizeof part);
-  CHECK(pv_hash(bank, -1, blob, offsets, 0, 3, whole, NULL) == PV_OK, "bank %u", bank);
+  CHECK(pv_hash(bank, -1, KEY, blob, offsets, 0, 3, whole, NULL) == PV_OK, "bank %u", bank);
   CHECK(memcmp(whole, whole + 2 * size, size) == 0 && memcmp(whole, whole + size, size) != 0, "bank %u", bank);
-  CHECK(pv_hash(bank, -1, blob, offsets, 1, 2, part, NULL) == PV_OK, "bank %u", bank);
+  CHECK(pv_hash(bank, -1, KEY, blob, offsets, 1, 2, part, NULL) == PV_OK, "bank %u", bank);
   CHECK(memcmp(part + size, whole + size, size) == 0, "bank %u", bank);
   CHECK(part[size - 1] == 0xA5 && part[2 * size] == 0xA5, "bank %u", bank);
 }

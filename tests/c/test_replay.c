@@ -65,7 +65,7 @@ static void test_extend(void) {
       memset(values, extend_vectors[i].fill, 3 * (size_t)size);
       values[2 * size - 1] = extend_vectors[i].last;
       memcpy(before, values, sizeof values);
-      CHECK(pv_extend(bank, variant, digests, chain_at, 0, 3, values, NULL) == PV_OK, "vector %zu", i);
+      CHECK(pv_extend(bank, variant, KEY, digests, chain_at, 0, 3, values, NULL) == PV_OK, "vector %zu", i);
       CHECK(is_hex(values + size, size, extend_vectors[i].result), "vector %zu variant %d", i, variant);
       CHECK(memcmp(values, before, size) == 0 && memcmp(values + 2 * size, before + 2 * size, size) == 0,
             "vector %zu variant %d: neighbours", i, variant);
@@ -147,7 +147,7 @@ static void test_bad_arguments(bytes log) {
   _Alignas(64) static uint8_t scratch[1 << 16];
 #define SCAN(offsets, first, last, room) pv_scan(log.bytes, offsets, first, last, rows, events, room, &n)
 #define REPLAY(offsets, first, last, banks, variants, out, room) \
-  pv_replay(log.bytes, offsets, first, last, banks, variants, rows, NULL, out, NULL, NULL, NULL, scratch, room)
+  pv_replay(log.bytes, offsets, first, last, banks, variants, KEY, rows, NULL, out, NULL, NULL, NULL, scratch, room)
   CHECK(SCAN(good, 0, 1, 8) == PV_OK && n == 8, "the good call");
   CHECK(SCAN(good, 0, 1, 7) == PV_NO_ROOM, "a row too few");
   CHECK(SCAN(good, 0, 1, 0) == PV_NO_ROOM, "no row");
@@ -173,14 +173,14 @@ static void test_bad_arguments(bytes log) {
 
   const uint64_t chains[3] = {0, 1, 0};
   const uint8_t digest[64] = {0};
-  CHECK(pv_extend(PV_BANKS, -1, digest, chains, 0, 1, values, NULL) == PV_BAD_ARGUMENT, "no such bank");
-  CHECK(pv_extend(SHA256, -2, digest, chains, 0, 1, values, NULL) == PV_BAD_ARGUMENT, "no such variant");
-  CHECK(pv_extend(SHA256, -1, digest, chains, 1, 0, values, NULL) == PV_BAD_ARGUMENT, "first > last");
-  CHECK(pv_extend(SHA256, -1, digest, chains, 0, 2, values, NULL) == PV_BAD_ARGUMENT, "chains that decrease");
-  CHECK(pv_hash(PV_BANKS, -1, log.bytes, good, 0, 1, values, NULL) == PV_BAD_ARGUMENT, "no such bank");
-  CHECK(pv_hash(SHA256, (int32_t)pv_variants(SHA256), log.bytes, good, 0, 1, values, NULL) == PV_BAD_ARGUMENT,
+  CHECK(pv_extend(PV_BANKS, -1, KEY, digest, chains, 0, 1, values, NULL) == PV_BAD_ARGUMENT, "no such bank");
+  CHECK(pv_extend(SHA256, -2, KEY, digest, chains, 0, 1, values, NULL) == PV_BAD_ARGUMENT, "no such variant");
+  CHECK(pv_extend(SHA256, -1, KEY, digest, chains, 1, 0, values, NULL) == PV_BAD_ARGUMENT, "first > last");
+  CHECK(pv_extend(SHA256, -1, KEY, digest, chains, 0, 2, values, NULL) == PV_BAD_ARGUMENT, "chains that decrease");
+  CHECK(pv_hash(PV_BANKS, -1, KEY, log.bytes, good, 0, 1, values, NULL) == PV_BAD_ARGUMENT, "no such bank");
+  CHECK(pv_hash(SHA256, (int32_t)pv_variants(SHA256), KEY, log.bytes, good, 0, 1, values, NULL) == PV_BAD_ARGUMENT,
         "no such variant");
-  CHECK(pv_hash(SHA256, -1, log.bytes, backwards, 0, 2, values, NULL) == PV_BAD_ARGUMENT, "offsets that decrease");
+  CHECK(pv_hash(SHA256, -1, KEY, log.bytes, backwards, 0, 2, values, NULL) == PV_BAD_ARGUMENT, "offsets that decrease");
 #undef SCAN
 #undef REPLAY
 }
