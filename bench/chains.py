@@ -65,14 +65,20 @@ class Chains:
         """Digests in all."""
         return int(self.chain_at[-1])
 
+    def variants(self) -> tuple[str, ...]:
+        """Names of the kernels for this bank on this machine."""
+        return _native.variants(self.bank)
+
     def start(self) -> Bytes:
         """Start values."""
         return np.zeros((len(self), self.size), np.uint8)
 
-    def extended(self, isa: str | None = None, usage: _native.Usage | None = None) -> Bytes:
+    def extended(
+        self, isa: str | None = None, usage: _native.Usage | None = None, *, share: bool = True
+    ) -> Bytes:
         """The values that the core comes to."""
         values = self.start()
-        _native.extend(self.bank, self.digests, self.chain_at, values, isa, usage)
+        _native.extend(self.bank, self.digests, self.chain_at, values, isa, usage, share=share)
         return values
 
     def extend_slice(self, values: Bytes, first: int, last: int) -> None:

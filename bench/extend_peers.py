@@ -30,6 +30,8 @@ class Peer:
     name: str
     chains: Chains
     run: Callable[[], Bytes]
+    in_c: Any = None
+    """The function of ``bench/c`` that it calls, where its arguments are those of ``openssl_extend``."""
 
     def check(self) -> None:
         """That it comes to the same values as the core."""
@@ -69,7 +71,7 @@ def _here(chains: Chains) -> Iterator[Peer]:
     if openssl is not None:
         # Where there are no low-level functions (SM3), EVP is all there is.
         low = openssl.openssl_extend if bank != "sm3_256" else openssl.openssl_evp_extend
-        yield Peer("openssl", chains, partial(_in_c, low, chains))
+        yield Peer("openssl", chains, partial(_in_c, low, chains), low)
         if bank != "sm3_256":
             yield Peer("openssl_evp", chains, partial(_in_c, openssl.openssl_evp_extend, chains))
     ipsec_mb = library("ipsec_mb")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import re
 from pathlib import Path
 from typing import Any
 
+from bench.cycles import clock_hz
 from pyverify import _core, _native
 from pyverify.algorithms import BANKS, BY_NAME
 
@@ -27,6 +29,7 @@ def describe() -> dict[str, Any]:
         "ratio": None,
         "compiler": compiler(),
         "python": platform.python_version(),
+        "clock_ghz": None if math.isnan(clock := clock_hz() / 1e9) else round(clock, 2),
         "kernels": {bank.name: _native.variants(bank.index)[-1] for bank in BANKS},
     }
 

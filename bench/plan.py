@@ -14,6 +14,11 @@ class Plan:
     samples: int
     quick: bool
 
+    @property
+    def short_samples(self) -> int:
+        """Samples of work that takes milliseconds."""
+        return 3 if self.quick else 9
+
     @classmethod
     def of(cls, *, quick: bool, boots: int | None) -> Self:
         """The usual plan: 10,000 boots, or 1,000 for a quick look."""

@@ -13,6 +13,7 @@ enum {
   MIN_AGILE_ENTRY = 16, /* pcr, type, digest count, size */
   MAX_ALGORITHMS = 16, /* TPM2_NUM_PCR_BANKS of the TSS (SPEC 1.1) */
   MAX_DIGEST = 64,
+  AHEAD = 640, /* bytes that are asked for before they are needed: some three events (a third less time when cold) */
 };
 
 /* TPM_ALG_ID and digest size of each bank, in the order of api.h (TCG Algorithm Registry). */
@@ -33,6 +34,7 @@ typedef struct {
   uint64_t capacity;
   algorithm algorithms[MAX_ALGORITHMS];
   uint32_t n_algorithms;
+  uint32_t digests_size; /* of an event with every algorithm: numbers and digests */
   int locality_seen, hcrtm_seen;
 } reader;
 
@@ -142,7 +144,7 @@ static int read_padding(reader *r, uint64_t at) {
   uint64_t left = r->size - at;
   uint64_t empty = r->row->format == PV_FORMAT_TCG1 ? LEGACY_HEADER : MIN_AGILE_ENTRY;
   uint8_t fill = p[0];
-  if (left < 8 || (fill != 0xFF && fill != 0) || memcmp(p, fill ? "\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF" : "\0\0\0\0\0\0\0", 8)) {
+  if (left < 8 || le32(p) != le32(p + 4) || (le32(p) != 0 && le32(p) != UINT32_MAX)) {
     return 0;
   }
   if (fill == 0 && !is_zero(p, left < empty ? left : empty)) {
@@ -193,9 +195,32 @@ static uint64_t read_legacy(reader *r, uint64_t at, pv_event *e) {
   return LEGACY_HEADER + (uint64_t)e->data_size;
 }
 
+/* The common case, all algorithms in the header's order, at the price of one bounds check. Returns 0 where it is not. */
+static int read_digests_in_order(const reader *r, uint64_t at, uint32_t count, pv_event *e) {
+  uint64_t here = at + 12;
+  if (count != r->n_algorithms || r->size - here < r->digests_size) {
+    return 0;
+  }
+  for (uint32_t i = 0; i < count; i++) {
+    const algorithm *a = &r->algorithms[i];
+    if (le16(r->bytes + here) != a->id) {
+      return 0;
+    }
+    if (a->bank >= 0) {
+      e->digest_at[a->bank] = (uint32_t)here + 2;
+    }
+    here += 2 + a->size;
+  }
+  return 1;
+}
+
 /* Reads the digests of a crypto-agile entry: in any order, each bank at most once. Returns the bytes they take, or
  * 0 with the fault set (a count of zero never gets here). */
 static uint64_t read_digests(reader *r, uint64_t at, uint32_t count, pv_event *e, uint32_t *present, int *set) {
+  if (e->type != EV_NO_ACTION && read_digests_in_order(r, at, count, e)) {
+    *present = r->row->banks;
+    return r->digests_size;
+  }
   uint64_t digests_at = at + 12, here = digests_at;
   uint32_t seen = 0;
   for (uint32_t i = 0; i < count; i++) {
@@ -310,6 +335,7 @@ static uint64_t read_spec_id(reader *r, const pv_event *e) {
       r->row->notes |= PV_NOTE_UNKNOWN_ALGORITHM;
     }
     r->algorithms[i] = a;
+    r->digests_size += 2 + a.size;
   }
   r->n_algorithms = (uint32_t)n;
   if (size != 29 + 4 * n + p[28 + 4 * n]) {
@@ -374,10 +400,13 @@ static int read_log(reader *r) {
   }
   while (at < r->size) {
     pv_event *e = &r->events[r->row->n_events];
+    for (uint64_t ahead = AHEAD; ahead < AHEAD + 256 && r->size - at > AHEAD + 256; ahead += 64) {
+      __builtin_prefetch(r->bytes + at + ahead);
+    }
     uint32_t present = 1;
     int set = 0;
     uint64_t used;
-    if (at && read_padding(r, at)) {
+    if (at && (r->bytes[at] == 0 || r->bytes[at] == 0xFF) && read_padding(r, at)) {
       break;
     }
     if (r->row->n_events == PV_MAX_EVENTS) {

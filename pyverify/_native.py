@@ -7,6 +7,7 @@ status other than PV_OK is a mistake of ours and becomes an exception here; bad 
 from __future__ import annotations
 
 import secrets
+import threading
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -175,9 +176,7 @@ def replay(
     logs = np.zeros(n, LOG_DTYPE)
     values = {name: np.empty((n, PCRS, size), np.uint8) for name in banks_of(banks) for size in (_size(name),)}
     offsets_pointer = _pointer("int64_t[]", offsets, np.int64)
-    size = int(lib.pv_replay_scratch(offsets_pointer, 0, n))
-    scratch = np.empty(size + _ALIGNMENT, np.uint8)
-    scratch = scratch[-scratch.ctypes.data % _ALIGNMENT :]
+    scratch = _scratch(int(lib.pv_replay_scratch(offsets_pointer, 0, n)))
     outputs = [
         _pointer("uint8_t[]", values[bank.name], np.uint8, writable=True) if bank.name in values else ffi.NULL
         for bank in BANKS
@@ -202,7 +201,19 @@ def replay(
     return logs, values
 
 
-_ALIGNMENT: Final = 64  # of the scratch: a cache line and the widest vector
+_ALIGNMENT: Final = 64  # a cache line and the widest vector
+_KEPT: Final = 8 << 20  # a tile of honest logs needs half of it; what a giant log needs is not kept
+_local: Final = threading.local()
+
+
+def _scratch(size: int) -> npt.NDArray[np.uint8]:
+    """Aligned memory that each thread keeps from call to call: fresh memory costs more than the work in it."""
+    kept: npt.NDArray[np.uint8] | None = getattr(_local, "scratch", None)
+    if kept is None or len(kept) < size:
+        kept = np.empty(size + _ALIGNMENT, np.uint8)
+        kept = kept[-kept.ctypes.data % _ALIGNMENT :]
+        _local.scratch = kept if size <= _KEPT else None
+    return kept
 
 
 def _size(bank: str) -> int:

@@ -6,9 +6,9 @@ import struct
 import unicodedata
 import uuid
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
+from conftest import SHARED
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -17,7 +17,7 @@ from pyverify.evidence import uefi
 from pyverify.evidence.event_data import describe
 from pyverify.evidence.text import escape
 
-RECORDINGS = Path(__file__).resolve().parents[2] / "shared" / "recordings"
+RECORDINGS = SHARED / "recordings"
 
 END = b"\x7f\xff\x04\x00"
 FILE = b"\x04\x04\x08\x00\\\0a\0"  # without its NUL: shown raw

@@ -34,6 +34,10 @@ from pyverify.replay import Replayed, replay
 NAME_PATTERN: Final = r"^[A-Za-z0-9._-]{1,128}$"
 """What machines and boots may be called (DESIGN section 5.8)."""
 
+_TRUSTED, _UNTRUSTED, _UNMEASURED, _ERROR = range(4)
+_OUTCOMES: Final = pa.array(
+    [str(name) for name in (Outcome.TRUSTED, Outcome.UNTRUSTED, Outcome.UNMEASURED, Outcome.ERROR)]
+)
 _NO_PROFILE: Final = np.uint32(0xFFFFFFFF)
 _EVIDENCE_COLUMNS: Final = ("event_log_kind", "event_log", "userspace_log", "ima", "quotes", "ak_cert", "ek_cert")
 
@@ -142,7 +146,7 @@ class _Appraisal:
     def _source_faults(self) -> npt.NDArray[np.bool_]:
         """Rows that the archive could not read, and names outside their alphabet."""
         unreadable = np.zeros(self.n, np.bool_)
-        if "fault" in self.batch.schema.names:
+        if "fault" in self.batch.schema.names and self.batch.column("fault").null_count < self.n:
             for row, fault in enumerate(self.batch.column("fault").to_pylist()):
                 if fault is not None:
                     unreadable[row] = True
@@ -158,7 +162,7 @@ class _Appraisal:
 
     def _foreign_kinds(self) -> npt.NDArray[np.bool_]:
         foreign = np.zeros(self.n, np.bool_)
-        if "event_log_kind" in self.batch.schema.names:
+        if "event_log_kind" in self.batch.schema.names and self.batch.column("event_log_kind").null_count < self.n:
             for row, kind in enumerate(self.batch.column("event_log_kind").to_pylist()):
                 if kind not in (None, "tcg"):
                     foreign[row] = True
@@ -269,14 +273,14 @@ class _Appraisal:
             hint = f"policy {self.policy.name} does not judge quotes"
             self.findings.add_to_all(np.flatnonzero(counts), Finding("quote.ignored", Severity.INFO, hint))
 
-    def _outcomes(self, judged: npt.NDArray[np.bool_], empty: npt.NDArray[np.bool_]) -> list[str]:
+    def _outcomes(self, judged: npt.NDArray[np.bool_], empty: npt.NDArray[np.bool_]) -> pa.Array:
         """Trusted is what remains when nothing else applies AND the row was compared."""
         found = self.findings
-        outcome = np.where(judged & ~found.unmeasured, Outcome.TRUSTED, Outcome.UNMEASURED).astype(object)
-        outcome[found.high] = Outcome.UNTRUSTED
-        outcome[empty] = Outcome.UNMEASURED
-        outcome[found.error] = Outcome.ERROR
-        return [str(value) for value in outcome]
+        outcome = np.where(judged & ~found.unmeasured, _TRUSTED, _UNMEASURED)
+        outcome[found.high] = _UNTRUSTED
+        outcome[empty] = _UNMEASURED
+        outcome[found.error] = _ERROR
+        return _OUTCOMES.take(pa.array(outcome))
 
     def _table(
         self,
@@ -292,19 +296,19 @@ class _Appraisal:
         anywhere = np.bitwise_or.reduce([*differs.values(), np.zeros(self.n, np.uint32)])
         mask = self.policy.compare_mask | self.policy.report_mask
         columns: dict[str, Any] = {
-            "schema_version": [SCHEMA_VERSION] * self.n,
+            "schema_version": self._repeated("schema_version", SCHEMA_VERSION),
             "machine": self.batch.column("machine"),
             "boot": self.batch.column("boot"),
             "collected_at": self._optional("collected_at"),
-            "as_of": [self.as_of] * self.n,
+            "as_of": self._repeated("as_of", self.as_of),
             "verdict": self._outcomes(judged, empty),
-            "attested": ["log"] * self.n,
-            "key": ["none"] * self.n,
+            "attested": self._repeated("attested", "log"),
+            "key": self._repeated("key", "none"),
             "evidence_id": self.ids,
-            "policy_id": [self.policy.id] * self.n,
-            "references_id": [self.references.id] * self.n,
+            "policy_id": self._repeated("policy_id", self.policy.id),
+            "references_id": self._repeated("references_id", self.references.id),
             "baseline": pa.StructArray.from_arrays(baselines, fields=list(BASELINE_TYPE), mask=pa.array(~known)),
-            "pcrs_proven": [[]] * self.n,
+            "pcrs_proven": _bank_masks(np.zeros(self.n, np.uint32), 0),
             "pcrs_unproven": _bank_masks(compared, mask),
             "stages": stage_columns(
                 anywhere & np.uint32(self.policy.compare_mask), judged, self.policy.compare_mask, stage_values
@@ -321,6 +325,9 @@ class _Appraisal:
                 column = pa.array(column, field.type)
             arrays.append(column if column.type == field.type else column.cast(field.type))
         return pa.record_batch(arrays, schema=VERDICT_SCHEMA)
+
+    def _repeated(self, name: str, value: Any) -> pa.Array:
+        return pa.repeat(pa.scalar(value, VERDICT_SCHEMA.field(name).type), self.n)
 
     def _optional(self, name: str) -> Any:
         return self.batch.column(name) if name in self.batch.schema.names else None

@@ -20,7 +20,10 @@ STAGES: Final[tuple[tuple[str, tuple[int, ...]], ...]] = (
     ("applications", (10,)),
 )
 
-GREEN, RED, GREY = "green", "red", "grey"
+_NAMES: Final = pa.array([name for name, _ in STAGES])
+_MASKS: Final = np.array([pcr_mask(pcrs) for _, pcrs in STAGES], np.uint32)
+_STATES: Final = pa.array(["green", "red", "grey"])
+_GREEN, _RED, _GREY = range(3)
 
 
 def stage_columns(
@@ -38,18 +41,19 @@ def stage_columns(
         values: for each row that differs, (expected, actual) of each stage in which a PCR differs, else (None, None).
     """
     n, width = len(differs), len(STAGES)
-    masks = np.array([pcr_mask(pcrs) for _, pcrs in STAGES], np.uint32)
-    red = (differs[:, None] & masks) != 0
+    red = (differs[:, None] & _MASKS) != 0
     after_red = np.cumsum(red, axis=1) - red > 0
-    measured = judged[:, None] & ((masks & np.uint32(compared)) != 0)
-    state = np.where(measured & ~after_red, np.where(red, RED, GREEN), GREY)
-    pairs = [values.get(row, [(None, None)] * width) for row in range(n)]
+    measured = judged[:, None] & ((_MASKS & np.uint32(compared)) != 0)
+    state = np.where(measured & ~after_red, np.where(red, _RED, _GREEN), _GREY)
+    shown = pa.nulls(n * width, pa.binary()), pa.nulls(n * width, pa.binary())
+    if values:
+        pairs = [pair for row in range(n) for pair in values.get(row, [(None, None)] * width)]
+        shown = tuple(pa.array(column, pa.binary()) for column in zip(*pairs, strict=True))
     columns = [
-        pa.array([name for name, _ in STAGES] * n, pa.string()),
-        pa.array(state.reshape(-1).tolist(), pa.string()),
-        pa.array(np.tile(masks, n)),
-        pa.array([expected for row in pairs for expected, _ in row], pa.binary()),
-        pa.array([actual for row in pairs for _, actual in row], pa.binary()),
+        _NAMES.take(pa.array(np.tile(np.arange(width), n))),
+        _STATES.take(pa.array(state.reshape(-1))),
+        pa.array(np.tile(_MASKS, n)),
+        *shown,
     ]
     offsets = pa.array(np.arange(0, n * width + 1, width, dtype=np.int32))
     return pa.ListArray.from_arrays(offsets, pa.StructArray.from_arrays(columns, fields=list(STAGE_TYPE)))
