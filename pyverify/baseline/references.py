@@ -17,9 +17,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pyverify import _native
-from pyverify.algorithms import BANKS, BY_NAME, PCRS, mask_of
+from pyverify.algorithms import BANKS, BY_NAME, PCRS
 from pyverify.baseline.model import Baseline, EventSequence, State
-from pyverify.baseline.snapshot import SCHEMA, VERSION, Snapshot
+from pyverify.baseline.snapshot import SCHEMA, VERSION, Snapshot, baseline_facts
 from pyverify.errors import ReferencesError
 
 
@@ -35,22 +35,27 @@ class _Sets:
 class References:
     """Baselines ready to be compared with, immutable. Make one from a store, from :meth:`of`, or from a file."""
 
-    def __init__(self, data: pa.Buffer) -> None:
+    def __init__(self, data: pa.Buffer, digest: bytes | None = None) -> None:
         self._data = data
+        self._digest = digest
         try:
             with pa.ipc.open_file(pa.BufferReader(data)) as reader:
-                if reader.schema != SCHEMA or reader.num_record_batches != 1:
+                if reader.schema != SCHEMA:
                     raise ReferencesError("this is not a references snapshot of this version of pyverify")
-                batch = reader.get_batch(0)
-            batch.validate(full=True)
-            if len(batch) != 1 or batch.column("version")[0].as_py() != VERSION:
+                rows = [reader.get_batch(i) for i in range(reader.num_record_batches)]
+            if digest is None:  # foreign bytes: look at each before anything relies on it
+                for row in rows:
+                    row.validate(full=True)
+            if not rows or any(len(row) != 1 or row.column("version")[0].as_py() != VERSION for row in rows):
                 raise ReferencesError("this is not a references snapshot of this version of pyverify")
         except (pa.ArrowInvalid, OSError) as error:
             raise ReferencesError(f"the references snapshot does not parse: {error}") from error
-        self._baselines = batch.column("baselines").values
-        self._set_at = batch.column("set_at").values.to_numpy()
-        self._members = batch.column("members").values.to_numpy()
-        self._sequences = batch.column("sequences").values
+        tables = {name: [row.column(name).values for row in rows] for name in SCHEMA.names[1:]}
+        self._baselines = pa.concat_arrays(tables["baselines"])
+        self._set_at = rows[-1].column("set_at").values.to_numpy()
+        self._members = rows[-1].column("members").values.to_numpy()
+        self._sequences = [table for table in tables["sequences"] if len(table)]
+        self._sequence_at = np.cumsum([0, *map(len, self._sequences)])
         if not self._is_consistent():
             raise ReferencesError("the references snapshot contradicts itself")
         self._sets = {bank.name: self._bank_sets(bank.name) for bank in BANKS}
@@ -64,14 +69,15 @@ class References:
             and at[0] == 0
             and at[-1] == len(members)
             and np.all(at[1:] >= at[:-1])
-            and np.all(members < len(self._sequences))
+            and np.all(members < self._sequence_at[-1])
             and np.all(self.profile < profiles)
         )
 
     @classmethod
     def of(cls, baselines: Sequence[Baseline]) -> Self:
         """A snapshot of these baselines, the same bytes whatever their order."""
-        snapshot = Snapshot()
+        sink = pa.BufferOutputStream()
+        snapshot = Snapshot(sink)
         sequences: dict[bytes, int] = {}
         profiles: dict[tuple[tuple[int, ...], ...], int] = {}
 
@@ -80,22 +86,15 @@ class References:
                 sequences[sequence.key] = snapshot.add_sequence(sequence)
             return sequences[sequence.key]
 
-        for baseline in sorted(baselines, key=lambda b: (b.scope, b.id, b.version)):
-            allowed = tuple(tuple(number(sequence) for sequence in allowed) for allowed in baseline.allowed)
+        ordered = sorted(baselines, key=lambda b: (b.scope, b.id, b.version))
+        numbers = [tuple(tuple(number(s) for s in allowed) for allowed in baseline.allowed) for baseline in ordered]
+        for baseline, allowed in zip(ordered, numbers, strict=True):
             if allowed not in profiles:
                 profiles[allowed] = snapshot.add_profile(allowed)
-            snapshot.add_baseline(
-                scope=baseline.scope,
-                id=baseline.id,
-                version=baseline.version,
-                state=baseline.state,
-                profile=profiles[allowed],
-                log_banks=mask_of(baseline.log_banks),
-                quoted_banks=mask_of(baseline.quoted_banks),
-                boot=baseline.boot,
-                evidence_id=baseline.evidence_id,
-            )
-        return cls(snapshot.to_buffer())
+            snapshot.add_baseline(profile=profiles[allowed], **baseline_facts(baseline))
+        snapshot.finish()
+        data = sink.getvalue()
+        return cls(data, hashlib.sha256(memoryview(data)).digest())
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -117,7 +116,7 @@ class References:
     @cached_property
     def id(self) -> bytes:
         """SHA-256 of the snapshot's bytes."""
-        return hashlib.sha256(memoryview(self._data)).digest()
+        return self._digest or hashlib.sha256(memoryview(self._data)).digest()
 
     def __len__(self) -> int:
         return len(self._baselines)
@@ -167,7 +166,8 @@ class References:
         return [self._sequence(int(member)) for member in self._members[int(first) : int(last)]]
 
     def _sequence(self, index: int) -> EventSequence:
-        row = self._sequences[index].as_py()
+        chunk = int(np.searchsorted(self._sequence_at, index, side="right")) - 1
+        row = self._sequences[chunk][index - int(self._sequence_at[chunk])].as_py()
         digests = {bank.name: row[f"digests_{bank.name}"] for bank in BANKS if row["banks"] >> bank.index & 1}
         return EventSequence(row["start"], tuple(row["types"]), tuple(row["texts"]), digests)
 
@@ -191,10 +191,11 @@ class References:
     def _bank_sets(self, bank: str) -> _Sets:
         """Members that lead to a value in this bank, and the values: one a sequence."""
         size = BY_NAME[bank].size
-        column = self._sequences.field(f"value_{bank}")
-        values = np.frombuffer(column.buffers()[1], np.uint8) if len(column) else np.zeros(0, np.uint8)
-        allowed = values[size * column.offset :][: size * len(column)].reshape(-1, size)
-        usable = column.is_valid().to_numpy(zero_copy_only=False)[self._members]
+        columns = [table.field(f"value_{bank}") for table in self._sequences]
+        values = [np.frombuffer(c.buffers()[1], np.uint8)[size * c.offset :][: size * len(c)] for c in columns]
+        allowed = np.concatenate([np.zeros(0, np.uint8), *values]).reshape(-1, size)
+        valid = np.concatenate([np.zeros(0, np.bool_), *(c.is_valid().to_numpy(zero_copy_only=False) for c in columns)])
+        usable = valid[self._members]
         if usable.all():
             return _Sets(self._set_at, self._members, allowed)
         kept = np.concatenate([np.zeros(1, np.uint64), np.cumsum(usable, dtype=np.uint64)])

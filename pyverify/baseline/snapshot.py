@@ -1,11 +1,12 @@
 """The layout of a references snapshot, and how one is written: columns all the way, equal contents once.
 
-It is one Arrow IPC file of a single row whose lists are the tables (DESIGN section 6).
+It is one Arrow IPC file whose columns are lists: a table is what the lists of its column hold, row after row (DESIGN
+section 6). Sequences come in chunks, so that a snapshot is written and read without all of it in memory.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -14,8 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pyverify import _native
-from pyverify.algorithms import BANKS, BY_NAME, mask_of
-from pyverify.baseline.model import ALL_ONES, EventSequence, State
+from pyverify.algorithms import BANKS, BY_NAME, PCRS, mask_of
+from pyverify.baseline.model import ALL_ONES, Baseline, EventSequence
 
 VERSION: Final = 1
 
@@ -53,98 +54,87 @@ SCHEMA: Final = pa.schema(
     ]
 )
 
-_CHUNK: Final = 512
-"""Rows that are Python objects at a time: the rest are columns already."""
+CHUNK: Final = 1024
+"""Sequences, or baselines, of one row of the file: what is in memory at a time while a snapshot is written."""
 
 
-class Rows:
-    """Rows of a struct type that arrive one at a time and leave as an Arrow array."""
+BASELINE_FACTS: Final = ("scope", "id", "version", "state", "log_banks", "quoted_banks", "boot", "evidence_id")
+"""What a baseline is beside its profile, in a snapshot and in a store."""
 
-    def __init__(self, kind: pa.StructType) -> None:
-        self._kind = kind
-        self._pending: list[Mapping[str, Any]] = []
-        self._chunks: list[pa.Array] = []
-        self._flushed = 0
 
-    def __len__(self) -> int:
-        return self._flushed + len(self._pending)
-
-    def add(self, row: Mapping[str, Any]) -> int:
-        """Takes a row and returns its number."""
-        self._pending.append(row)
-        if len(self._pending) == _CHUNK:
-            self._flush()
-        return len(self) - 1
-
-    def _flush(self) -> None:
-        self._chunks.append(pa.array(self._pending, self._kind))
-        self._flushed += len(self._pending)
-        self._pending = []
-
-    def to_arrow(self) -> pa.StructArray:
-        """All rows; there are none afterwards."""
-        self._flush()
-        chunks, self._chunks = self._chunks, []
-        return pa.concat_arrays(chunks)
+def baseline_facts(baseline: Baseline) -> dict[str, Any]:
+    """The facts of a baseline as a row has them: banks as masks."""
+    facts = {name: getattr(baseline, name) for name in BASELINE_FACTS}
+    masks = {"log_banks": mask_of(baseline.log_banks), "quoted_banks": mask_of(baseline.quoted_banks)}
+    return {**facts, **masks, "state": str(baseline.state)}
 
 
 class Snapshot:
-    """A snapshot in the making. Numbers that ``add_…`` return are what later rows refer to."""
+    """A snapshot in the making, written as it comes. Numbers that ``add_…`` return are what later rows refer to."""
 
-    def __init__(self) -> None:
-        self._sequences = Rows(_SEQUENCE)
-        self._baselines = Rows(_BASELINE)
+    def __init__(self, sink: pa.NativeFile) -> None:
+        self._writer = pa.ipc.new_file(sink, SCHEMA)
+        self._n_sequences = 0
+        self._sequences: list[dict[str, Any]] = []
+        self._baselines: list[dict[str, Any]] = []
         self._sizes: list[int] = []
         self._members: list[int] = []
 
     def add_sequence(self, sequence: EventSequence) -> int:
         """One sequence of events; the caller sees to it that equal ones come once."""
+        if len(self._sequences) == CHUNK:
+            self._flush()
         digests = {f"digests_{bank}": data for bank, data in sequence.digests.items()}
-        row = {"start": sequence.start, "types": sequence.types, "texts": sequence.texts, **digests}
-        return self._sequences.add({**row, "banks": mask_of(list(sequence.digests))})
+        facts = {"start": sequence.start, "types": sequence.types, "texts": sequence.texts}
+        self._sequences.append({**facts, **digests, "banks": mask_of(list(sequence.digests))})
+        self._n_sequences += 1
+        return self._n_sequences - 1
 
     def add_profile(self, allowed: Iterable[Sequence[int]]) -> int:
         """For each of the 24 PCRs the numbers of the sequences that it may hold."""
-        profile = len(self._sizes) // 24
+        profile = len(self._sizes) // PCRS
         for members in allowed:
             self._sizes.append(len(members))
             self._members.extend(members)
         return profile
 
-    def add_baseline(self, *, state: State | str, **row: Any) -> None:
-        """One baseline, its fields as in the schema. They come sorted by scope, id and version."""
-        self._baselines.add({**row, "state": str(state)})
+    def add_baseline(self, *, profile: int, **facts: Any) -> None:
+        """One baseline: its profile and :data:`BASELINE_FACTS`. They come sorted by scope, id and version."""
+        if len(self._baselines) == CHUNK:
+            self._flush()
+        self._baselines.append({**facts, "profile": profile})
 
-    def to_buffer(self) -> pa.Buffer:
-        """The bytes of the snapshot, with the value that each sequence leads to replayed in every bank."""
+    def finish(self) -> None:
+        """Writes what is left and ends the file."""
+        self._flush()
         set_at = np.zeros(len(self._sizes) + 1, np.uint64)
         np.cumsum(self._sizes, out=set_at[1:])
-        tables = {
-            "version": pa.array([VERSION], pa.int32()),
-            "baselines": _one(self._baselines.to_arrow(), SCHEMA.field("baselines").type),
-            "set_at": _one(pa.array(set_at), SCHEMA.field("set_at").type),
-            "members": _one(pa.array(self._members, pa.uint32()), SCHEMA.field("members").type),
-            "sequences": _one(_with_values(self._sequences.to_arrow()), SCHEMA.field("sequences").type),
-        }
-        sink = pa.BufferOutputStream()
-        with pa.ipc.new_file(sink, SCHEMA) as writer:
-            writer.write_batch(pa.record_batch([tables[field.name] for field in SCHEMA], schema=SCHEMA))
-        return sink.getvalue()
+        self._write(set_at=pa.array(set_at), members=pa.array(self._members, pa.uint32()))
+        self._writer.close()
 
+    def _flush(self) -> None:
+        sequences = _with_values(pa.array(self._sequences, _SEQUENCE))
+        self._write(sequences=sequences, baselines=pa.array(self._baselines, _BASELINE))
+        self._sequences, self._baselines = [], []
 
-def _one(table: pa.Array, kind: pa.DataType) -> pa.Array:
-    """A table as the one list of a column."""
-    return pa.LargeListArray.from_arrays(pa.array([0, len(table)], pa.int64()), table, type=kind)
+    def _write(self, **tables: pa.Array) -> None:
+        """One row of the file; tables that are not named are empty in it."""
+        columns = [pa.array([VERSION], pa.int32())]
+        for field in list(SCHEMA)[1:]:
+            table = tables.get(field.name, pa.array([], field.type.value_type))
+            offsets = pa.array([0, len(table)], pa.int64())
+            columns.append(pa.LargeListArray.from_arrays(offsets, table, type=field.type))
+        self._writer.write_batch(pa.record_batch(columns, schema=SCHEMA))
 
 
 def _with_values(sequences: pa.StructArray) -> pa.StructArray:
+    """The sequences with the value that each leads to, replayed in every bank."""
     columns = {field.name: sequences.field(field.name) for field in _SEQUENCE}
     starts = columns["start"].to_numpy()
     for bank in BANKS:
         digests = columns[f"digests_{bank.name}"]
         values = _replayed(bank.name, starts, digests)
-        buffers = [None, pa.py_buffer(values)]
-        column = pa.Array.from_buffers(pa.binary(bank.size), len(values), buffers)
+        column = pa.Array.from_buffers(pa.binary(bank.size), len(values), [None, pa.py_buffer(values)])
         absent = pa.nulls(len(values), pa.binary(bank.size))
         columns[f"value_{bank.name}"] = pc.if_else(digests.is_valid(), column, absent)
     return pa.StructArray.from_arrays(list(columns.values()), fields=list(_SEQUENCE))

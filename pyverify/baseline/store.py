@@ -10,6 +10,7 @@ import contextlib
 import datetime
 import hashlib
 import json
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, Self
@@ -20,7 +21,7 @@ import sqlalchemy as sa
 from pyverify.algorithms import BANKS, BY_NAME, PCRS, banks_of, mask_of
 from pyverify.baseline.model import Baseline, EventSequence, State
 from pyverify.baseline.references import References
-from pyverify.baseline.snapshot import Snapshot
+from pyverify.baseline.snapshot import Snapshot, baseline_facts
 from pyverify.errors import StoreError
 
 _VERSION: Final = "1"
@@ -137,24 +138,10 @@ class Store:
                 change = connection.execute(_change.insert().values(at=now, action=action, reason=reason))
                 number = change.inserted_primary_key[0] if change.inserted_primary_key else None
                 profiles = self._intern_profiles(connection, baselines)
-                connection.execute(
-                    _baseline.insert(),
-                    [
-                        {
-                            "scope": baseline.scope,
-                            "id": baseline.id,
-                            "version": baseline.version,
-                            "state": str(baseline.state),
-                            "profile": profiles[_profile_key(baseline)],
-                            "log_banks": mask_of(baseline.log_banks),
-                            "quoted_banks": mask_of(baseline.quoted_banks),
-                            "boot": baseline.boot,
-                            "evidence_id": baseline.evidence_id,
-                            "change": number,
-                        }
-                        for baseline in baselines
-                    ],
-                )
+                rows = [
+                    {**baseline_facts(b), "profile": profiles[_profile_key(b)], "change": number} for b in baselines
+                ]
+                connection.execute(_baseline.insert(), rows)
         except sa.exc.IntegrityError as error:
             raise StoreError(f"a baseline that was to be added exists already: {_reason(error)}") from error
         except sa.exc.SQLAlchemyError as error:
@@ -171,8 +158,18 @@ class Store:
         return _intern(connection, _profile, bodies)
 
     def references(self) -> References:
-        """The snapshot to verify against: rows of the store to columns, never all of them as objects."""
-        snapshot = Snapshot()
+        """The snapshot to verify against: rows of the store to columns of a file, never all of them in memory.
+
+        The file has no name any more when this returns: it goes with the references.
+        """
+        with tempfile.NamedTemporaryFile(prefix="pyverify-references-") as file:
+            with pa.OSFile(file.name, "wb") as sink:
+                self._write(Snapshot(sink))
+            digest = hashlib.file_digest(file, "sha256").digest()
+            with pa.memory_map(file.name) as mapped:
+                return References(mapped.read_buffer(), digest)
+
+    def _write(self, snapshot: Snapshot) -> None:
         ordered = sa.select(_baseline).order_by(_baseline.c.scope, _baseline.c.id, _baseline.c.version)
         with self._reading() as connection:
             numbers = {
@@ -190,9 +187,7 @@ class Store:
                 }
                 banks = {"log_banks": row.log_banks, "quoted_banks": row.quoted_banks}
                 snapshot.add_baseline(profile=profiles[row.profile], **facts, **banks)
-        references = References(snapshot.to_buffer())
-        pa.default_memory_pool().release_unused()  # a job that begins here should not carry what this took
-        return references
+        snapshot.finish()
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[sa.Connection]:
