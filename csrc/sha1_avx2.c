@@ -1,6 +1,4 @@
 /* SHA-1, eight lanes, AVX2. */
-#include "hash.h"
-
 #include "vec_avx2.h"
 
 #define EXTEND pv_sha1_extend_avx2

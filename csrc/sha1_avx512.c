@@ -1,6 +1,4 @@
 /* SHA-1, sixteen lanes, AVX-512. */
-#include "hash.h"
-
 #include "vec_avx512.h"
 
 #define EXTEND pv_sha1_extend_avx512

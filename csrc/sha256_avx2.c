@@ -1,6 +1,4 @@
 /* SHA-256, eight lanes, AVX2. */
-#include "hash.h"
-
 #include "vec_avx2.h"
 
 #define EXTEND pv_sha256_extend_avx2

@@ -1,6 +1,4 @@
 /* SHA-256, sixteen lanes, AVX-512. */
-#include "hash.h"
-
 #include "vec_avx512.h"
 
 #define EXTEND pv_sha256_extend_avx512

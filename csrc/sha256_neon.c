@@ -1,6 +1,4 @@
 /* SHA-256, four lanes, NEON. */
-#include "hash.h"
-
 #include "vec_neon.h"
 
 #define EXTEND pv_sha256_extend_neon

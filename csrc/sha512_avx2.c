@@ -1,6 +1,4 @@
 /* SHA-512 and SHA-384, four lanes, AVX2. */
-#include "hash.h"
-
 #include "vec64_avx2.h"
 
 #define EXTEND384 pv_sha384_extend_avx2

@@ -1,6 +1,4 @@
 /* SHA-512 and SHA-384, eight lanes, AVX-512. */
-#include "hash.h"
-
 #include "vec64_avx512.h"
 
 #define EXTEND384 pv_sha384_extend_avx512

@@ -1,6 +1,4 @@
 /* SM3, eight lanes, AVX2. */
-#include "hash.h"
-
 #include "vec_avx2.h"
 
 #define EXTEND pv_sm3_extend_avx2

@@ -1,6 +1,4 @@
 /* SM3, sixteen lanes, AVX-512. */
-#include "hash.h"
-
 #include "vec_avx512.h"
 
 #define EXTEND pv_sm3_extend_avx512

@@ -1,6 +1,4 @@
 /* SM3, eight lanes, AVX-512 instructions on 256-bit registers. */
-#include "hash.h"
-
 #include "vec_avx2.h"
 
 #define EXTEND pv_sm3_extend_avx512vl

@@ -1,6 +1,4 @@
 /* SM3, four lanes, NEON. */
-#include "hash.h"
-
 #include "vec_neon.h"
 
 #define EXTEND pv_sm3_extend_neon

@@ -1,5 +1,6 @@
 /* Four lanes of 64 bits in AVX2 registers: the vector operations of sha512_lanes.h. */
 #include <immintrin.h>
+#include <stdint.h>
 
 enum { LANES = 4 };
 #define VEC __m256i

@@ -1,5 +1,6 @@
 /* Eight lanes of 64 bits in AVX-512 registers: the vector operations of sha512_lanes.h. */
 #include <immintrin.h>
+#include <stdint.h>
 
 enum { LANES = 8 };
 #define VEC __m512i

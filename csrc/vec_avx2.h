@@ -1,6 +1,7 @@
 /* Eight lanes of 32 bits in AVX2 registers: the vector operations of the *_lanes.h templates. A file compiled for
  * AVX-512VL gets its rotates and three-way logic at the same width. */
 #include <immintrin.h>
+#include <stdint.h>
 
 enum { LANES = 8 };
 #define VEC __m256i

@@ -1,5 +1,6 @@
 /* Sixteen lanes of 32 bits in AVX-512 registers: the vector operations of the *_lanes.h templates. */
 #include <immintrin.h>
+#include <stdint.h>
 
 enum { LANES = 16 };
 #define VEC __m512i
