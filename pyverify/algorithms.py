@@ -34,8 +34,8 @@ BANKS: Final[tuple[Algorithm, ...]] = (
 
 BY_NAME: Final[dict[str, Algorithm]] = {algorithm.name: algorithm for algorithm in BANKS}
 
-STRENGTH: Final[tuple[str, ...]] = ("sha512", "sha384", "sha256", "sm3_256", "sha1")
-"""Bank names, strongest first: which bank's digests explain a difference when several could."""
+TO_SHOW: Final[tuple[str, ...]] = ("sha256", "sm3_256", "sha384", "sha512", "sha1")
+"""Bank names in the order in which people want to see one of several: what other tools print first, weak ones last."""
 
 # sysfs and the kernel call the SM3 bank `sm3`, swtpm `sm3-256`, tpm2-tools `sm3_256`.
 _ALIASES: Final = {"sm3": "sm3_256", "sm3-256": "sm3_256", "sm3256": "sm3_256", "sha": "sha1"}

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from conftest import ROOT, replay_by_hand
 
 from bench.archives import WRITERS
+from bench.bars import held
+from bench.chains import Chains, chain_lengths
+from bench.extend_peers import Peer, peers_of
 from bench.fleet import Fleet
+from bench.hashing import Messages
 from bench.peers import python_replay, python_scan
+from bench.results import DifferentResultsError, Line
+from bench.svg import line_chart
+from bench.templates import hash_name
 from pyverify import _native
+from pyverify.algorithms import BY_NAME
+from pyverify.evidence import event_types
 from pyverify.evidence.columns import Ragged
+from pyverify.evidence.eventlog import EventLog
 from pyverify.fleet.sources import open_source
 from pyverify.replay import replay
 
@@ -27,10 +39,13 @@ def bench(*arguments: str) -> str:
 
 
 def test_list_names_the_benches() -> None:
-    assert {"verify_memory", "verify_parquet"} <= set(bench("--list").split())
+    assert {"extend", "hash", "scan", "verify_memory", "verify_parquet"} <= set(bench("--list").split())
 
 
-@pytest.mark.parametrize(("name", "peer_case"), [("verify_memory", "appraisal"), ("verify_parquet", "parquet")])
+@pytest.mark.parametrize(
+    ("name", "peer_case"),
+    [("scan", "scan+replay+compare"), ("verify_memory", "appraisal"), ("verify_parquet", "parquet")],
+)
 def test_lines_are_well_formed(name: str, peer_case: str) -> None:
     about, *lines = map(json.loads, bench("--quick", "--only", name, "--json", "--boots", "8").splitlines())
     assert about["bench"] == "machine"
@@ -42,6 +57,98 @@ def test_lines_are_well_formed(name: str, peer_case: str) -> None:
         assert line["value"] >= 0
         assert (line["peer"] is None) == (line["ratio"] is None)
     assert any(line["peer"] == "python" and peer_case in line["case"] for line in lines)
+
+
+@pytest.mark.parametrize(("name", "units"), [("extend", {"ns/extend", "lane use"}), ("hash", {"ns/block"})])
+def test_lines_of_the_kernels_are_well_formed(name: str, units: set[str]) -> None:
+    about, *lines = map(json.loads, bench("--quick", "--only", name, "--json", "--boots", "8").splitlines())
+    assert "clock_ghz" in about
+    assert units <= {line["unit"] for line in lines}
+    assert {line["case"].split("-")[0] for line in lines} == set(about["kernels"])
+    for line in lines:
+        assert list(line) == KEYS
+        assert line["bench"] == name and line["isa"] and line["value"] > 0
+        assert (line["peer"] is None) == (line["ratio"] is None)
+    assert any(line["peer"] == "hashlib" and line["ratio"] > 0 for line in lines)
+
+
+@pytest.mark.parametrize("bank", list(BY_NAME))
+@pytest.mark.parametrize("kind", ["equal", "spread", "duplicated", "recorded"])
+def test_peers_extend_as_we_do(bank: str, kind: str) -> None:
+    recorded = [boot.log for boot in Fleet(3, rounds=1).round(1)]
+    chains = {
+        "equal": lambda: Chains.equal(bank, 150, 5),
+        "spread": lambda: Chains.spread(bank, 150, 0, 9),
+        "duplicated": lambda: Chains.duplicated(bank, 7, 40, 3),
+        "recorded": lambda: Chains.of_lengths(bank, chain_lengths(recorded)),
+    }[kind]()
+    for peer in peers_of(chains):  # raises where a peer differs
+        assert peer.chains.extends <= chains.extends
+    by_hand = []
+    for chain in chains.as_bytes:
+        value = bytes(chains.size)
+        for digest in chain:
+            value = hashlib.new(hash_name(bank), value + digest).digest()
+        by_hand.append(value)
+    assert chains.extended().tobytes() == chains.extended(share=False).tobytes() == b"".join(by_hand)
+
+
+def test_a_wrong_peer_is_found() -> None:
+    chains = Chains.equal("sha256", 4, 2)
+    with pytest.raises(DifferentResultsError, match="mine comes to other values"):
+        Peer("mine", chains, chains.start).check()
+
+
+def test_chain_lengths_are_those_of_the_log() -> None:
+    log = Fleet(1, rounds=1).log(0, 1)
+    events = [event.pcr for event in EventLog.read(log) if event.type_hint != event_types.EV_NO_ACTION]
+    assert chain_lengths([log]).tolist() == [events.count(pcr) for pcr in range(24)]
+
+
+@pytest.mark.parametrize("bank", list(BY_NAME))
+@pytest.mark.parametrize("blocks", [1, 2, 64])
+def test_messages_take_so_many_blocks(bank: str, blocks: int) -> None:
+    messages = Messages.random(bank, blocks)
+    assert messages.blocks == len(messages.batch) * blocks
+    usage = _native.Usage(BY_NAME[bank].index)
+    _native.hash_messages(messages.bank, messages.batch.blob, messages.batch.offsets, None, usage)
+    assert sum(usage.counts.filled) == messages.blocks
+    assert messages.ours().tobytes() == messages.hashlib().tobytes()
+
+
+def test_plots_are_well_formed(tmp_path: Path) -> None:
+    paths = bench("--quick", "--plots", str(tmp_path / "plots")).split()
+    assert len(paths) == 4
+    for path in paths:
+        root = ElementTree.parse(path).getroot()
+        assert root.tag.endswith("svg")
+        assert len(root.findall(".//{*}polyline")) >= 2
+        text = "".join(root.itertext())
+        assert "pyverify" in text or "SHA-256" in text
+        assert "nan" not in Path(path).read_text().replace("nanosecond", "")
+
+
+def test_charts_escape_their_text() -> None:
+    chart = line_chart("a < b & c", "x", "y", {"<series>": [(1, 1.5), (1024, 300)]}, x_base=2, y_base=10)
+    text = list(ElementTree.fromstring(chart).itertext())
+    assert "a < b & c" in text and "<series>" in text and "1,024" in text
+
+
+def test_bars_stand_beside_figures() -> None:
+    case = "sha256-distinct-4096x64"
+    lines = [
+        Line("extend", case, "avx512", 1, 94.0, "cycles/extend", "limit", 83 / 94),
+        Line("extend", case, "avx512", 1, 25.0, "ns/extend", "hashlib", 12.0),
+        Line("extend", case, "avx2", 1, 999.0, "cycles/extend"),
+    ]
+    found = {(one.bar.what.split(",")[0], one.figure): one.is_met for one in held(lines)}
+    assert found == {("cycles", 94.0): True, ("times hashlib", 12.0): False, ("avx2 forced: cycles", 999.0): False}
+
+
+def test_markdown_is_a_table() -> None:
+    text = bench("--quick", "--only", "scan", "--markdown", "--boots", "8")
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert len(rows) > 6 and any("scan+replay+compare" in row and "python" in row for row in rows)
 
 
 def test_generated_logs_replay_alike() -> None:

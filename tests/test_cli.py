@@ -328,6 +328,17 @@ def test_an_archive_without_boots_is_not_all_trusted(run, fleet, tmp_path):
     assert "holds no boots" in err
 
 
+def test_what_the_readme_shows_is_what_is_printed(run, tmp_path):
+    common = (SAMPLE, *COMMON, "--store", tmp_path / "s.db")
+    run("learn", *common, "--activate")
+    printed = run("verify", *common)[1].splitlines() + run("explain", *common)[1].splitlines()
+    readme = (ROOT / "README.md").read_text()
+    shown = [line for block in readme.split("```text\n")[1:3] for line in block.split("```")[0].splitlines()]
+    assert len(shown) > 15
+    for line in shown:
+        assert line in printed, line
+
+
 def test_a_closed_pipe_is_no_traceback(tmp_path):
     command = f"{sys.executable} -m pyverify inspect {KAT} --format yaml | head -1"
     result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, cwd=tmp_path, check=True)

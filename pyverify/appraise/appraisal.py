@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pyverify import _native
-from pyverify.algorithms import BY_NAME, banks_of, mask_of
+from pyverify.algorithms import BY_NAME, TO_SHOW, banks_of, mask_of
 from pyverify.appraise.difference import difference_findings
 from pyverify.appraise.finding_columns import FindingColumns
 from pyverify.appraise.policy import Policy
@@ -261,8 +261,8 @@ class _Appraisal:
     ) -> tuple[bytes | None, bytes | None]:
         """Expected and actual value of the first compared PCR of a stage that differs."""
         for pcr in pcrs:
-            for bank, differs in own.items():
-                if (differs & self.policy.compare_mask) >> pcr & 1:
+            for bank in TO_SHOW:
+                if (own.get(bank, 0) & self.policy.compare_mask) >> pcr & 1:
                     expected = self.references.allowed_value(bank, profile, pcr)
                     return expected, replayed.values[bank][row, pcr].tobytes()
         return None, None

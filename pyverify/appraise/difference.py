@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pyverify import _native
-from pyverify.algorithms import BY_NAME, STRENGTH, pcrs_of
+from pyverify.algorithms import BY_NAME, TO_SHOW, pcrs_of
 from pyverify.appraise.policy import Policy
 from pyverify.baseline.diff import Change, diff
 from pyverify.baseline.model import EventSequence, start_of
@@ -49,7 +49,7 @@ def difference_findings(
     def differing(mask: int) -> list[_Differing]:
         found = []
         for pcr in pcrs_of(anywhere & mask):
-            bank = next(bank for bank in STRENGTH if differs.get(bank, 0) >> pcr & 1)
+            bank = next(bank for bank in TO_SHOW if differs.get(bank, 0) >> pcr & 1)
             expected = references.allowed_value(bank, profile, pcr)
             sequences = [s for s in references.sequences(profile, pcr) if bank in s.digests]
             found.append(_Differing(log, pcr, bank, sequences, expected, values[bank][pcr].tobytes()))
@@ -65,7 +65,7 @@ def difference_findings(
 
 @dataclass(frozen=True)
 class _Differing:
-    """A PCR that differs, in the strongest bank in which it does."""
+    """A PCR that differs, in one of the banks in which it does."""
 
     log: EventLog
     pcr: int

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pyverify.algorithms import BANKS, PCRS, STRENGTH
+from pyverify.algorithms import BANKS, PCRS, TO_SHOW
 from pyverify.cli.pcr_files import read_pcr_file
 from pyverify.errors import EvidenceError, UsageError
 from pyverify.evidence.event_data import describe
@@ -81,7 +81,7 @@ def _print_events(path: str, log: EventLog) -> None:
     from rich.text import Text
 
     console = Console(soft_wrap=not sys.stdout.isatty(), width=None if sys.stdout.isatty() else 200)
-    bank = next((name for name in STRENGTH[2:] + STRENGTH[:2] if name in log.banks), None)
+    bank = next((name for name in TO_SHOW if name in log.banks), None)
     banks = ", ".join(log.banks)
     console.print(Text(f"{escape(path)}: {log.format or 'no log'}, {len(log)} events, banks {banks or 'none'}"))
     table = Table(box=None, pad_edge=False, header_style="bold")
