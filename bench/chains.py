@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, Self
 
 import numpy as np
@@ -73,9 +74,7 @@ class Chains:
         """Start values."""
         return np.zeros((len(self), self.size), np.uint8)
 
-    def extended(
-        self, isa: str | None = None, usage: _native.Usage | None = None, *, share: bool = True
-    ) -> Bytes:
+    def extended(self, isa: str | None = None, usage: _native.Usage | None = None, *, share: bool = True) -> Bytes:
         """The values that the core comes to."""
         values = self.start()
         _native.extend(self.bank, self.digests, self.chain_at, values, isa, usage, share=share)
@@ -98,10 +97,7 @@ class Chains:
     def as_bytes(self) -> list[list[bytes]]:
         """The digests as Python objects, a list a chain."""
         bounds = self.chain_at.tolist()
-        return [
-            [digest.tobytes() for digest in self.digests[first:last]]
-            for first, last in zip(bounds[:-1], bounds[1:], strict=True)
-        ]
+        return [[digest.tobytes() for digest in self.digests[first:last]] for first, last in pairwise(bounds)]
 
     @cached_property
     def longest_first(self) -> npt.NDArray[np.uint64]:

@@ -34,14 +34,24 @@ class Taken:
 def clock_hz() -> float:
     """The clock of the core at this moment; not a number without a C compiler."""
     clock = library("clock")
+    return math.nan if clock is None else _ADDS / min(_seconds(clock.clock_adds) for _ in range(3))
+
+
+def adds_per_cycle() -> float:
+    """How many of four independent additions the core does in a cycle: near 4 if nobody else is at work on it.
+
+    A virtual machine cannot see who shares its cores otherwise. Not a number without a C compiler.
+    """
+    clock = library("clock")
     if clock is None:
         return math.nan
-    best = math.inf
-    for _ in range(3):
-        start = time.perf_counter()
-        clock.clock_adds(_ADDS)
-        best = min(best, time.perf_counter() - start)
-    return _ADDS / best
+    return median(4 * _seconds(clock.clock_adds) / _seconds(clock.clock_four_chains) for _ in range(99))
+
+
+def _seconds(adds: Callable[[int], int]) -> float:
+    start = time.perf_counter()
+    adds(_ADDS)
+    return time.perf_counter() - start
 
 
 def sampled(functions: Mapping[str, Callable[[], object]], samples: int) -> dict[str, Taken]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
 from typing import Final
 
 from bench import machine, repeated, threads
@@ -15,7 +14,7 @@ from bench.fleet import Fleet
 from bench.plan import Plan
 from bench.results import Line, Note
 from pyverify import _native
-from pyverify.algorithms import BY_NAME
+from pyverify.algorithms import BANKS, BY_NAME
 
 _BENCH: Final = "extend"
 _MOST_WATCHED: Final = ("sha256", "sm3_256")
@@ -42,7 +41,7 @@ def extend(plan: Plan) -> Iterator[Line | Note]:
     """All figures of this bench."""
     for bank in BY_NAME:
         chains = Chains.equal(bank, 4096, 64)
-        unshared: Way = partial(chains.extended, share=False), chains.extends
+        unshared: Way = repeated.core(chains, share=False)
         yield from _measured(plan, f"{bank}-distinct-4096x64", chains, PEERS, {"unshared": unshared})
     for bank in _MOST_WATCHED:
         for variant in _native.variants(BY_NAME[bank].index)[:-1]:
@@ -59,7 +58,7 @@ def _ragged(plan: Plan, bank: str) -> Iterator[Line]:
     for count in _RAGGED:
         chains = Chains.spread(bank, count, 1, _LONGEST)
         equal = Chains.equal(bank, count, round(chains.extends / count))
-        others: dict[str, Way] = {"equal_lengths": (equal.extended, equal.extends)}
+        others: dict[str, Way] = {"equal_lengths": repeated.core(equal)}
         yield from _measured(
             plan, f"{bank}-ragged-{count}x1..{_LONGEST}", chains, ("openssl", "ipsec_mb"), others, lane_use=True
         )
@@ -67,7 +66,7 @@ def _ragged(plan: Plan, bank: str) -> Iterator[Line]:
 
 def _shared(plan: Plan, bank: str) -> Iterator[Line]:
     chains = Chains.duplicated(bank, 64, 4096, 64)
-    unshared: Way = partial(chains.extended, share=False), chains.extends
+    unshared: Way = repeated.core(chains, share=False)
     yield from _measured(plan, f"{bank}-shared-64in4096x64", chains, (), {"unshared": unshared})
 
 
@@ -77,13 +76,9 @@ def _logs(plan: Plan, bank: str) -> Iterator[Line]:
     for count in _LOGS:
         logs = [boot.log for boot in Fleet(count, rounds=1).round(1)]
         chains = Chains.of_lengths(bank, chain_lengths(logs))
-        ways: dict[str, Way] = {"": repeated.core(chains)}
-        ways |= {one.name: (one.run, one.chains.extends) for one in peers_of(chains, ("hashlib",))}
-        openssl = peers_of(chains, ("openssl",))  # their values are equal, or this raises
-        ways |= {one.name: repeated.peer(chains, one.in_c) for one in openssl if one.in_c}
-        ways |= {name: repeated.core(chains, name, share=False) for name in shani}
-        ways["unshared"] = repeated.core(chains, share=False)
-        yield from _lines(plan, f"{bank}-logs-{count}", chains, ways, lane_use=True)
+        others = {name: repeated.core(chains, name, share=False) for name in shani}
+        others["unshared"] = repeated.core(chains, share=False)
+        yield from _measured(plan, f"{bank}-logs-{count}", chains, ("hashlib", "openssl"), others, lane_use=True)
 
 
 def _threads(plan: Plan, bank: str) -> Iterator[Line]:
@@ -106,16 +101,11 @@ def _measured(
     isa: str | None = None,
     lane_use: bool = False,
 ) -> Iterator[Line]:
-    """The lines of a case: ours, peers, and other ways of ours."""
-    ways: dict[str, Way] = {"": (partial(chains.extended, isa), chains.extends)}
-    ways |= {peer.name: (peer.run, peer.chains.extends) for peer in peers_of(chains, peers)}
-    yield from _lines(plan, case, chains, ways | dict(others or {}), isa=isa, lane_use=lane_use)
-
-
-def _lines(
-    plan: Plan, case: str, chains: Chains, ways: Mapping[str, Way], *, isa: str | None = None, lane_use: bool = False
-) -> Iterator[Line]:
-    """Time beside each other way, cycles beside the limit, and the share of lanes that had work."""
+    """The lines of a case: time beside peers and other ways of ours, cycles beside the limit, and lane use."""
+    ways: dict[str, Way] = {"": repeated.core(chains, isa)}
+    for peer in peers_of(chains, peers):
+        ways[peer.name] = repeated.peer(chains, peer.in_c) if peer.in_c else (peer.run, peer.chains.extends)
+    ways |= others or {}
     usage = _native.Usage(chains.bank)
     chains.extended(isa, usage)
     used = "+".join(usage.steps())
@@ -126,7 +116,7 @@ def _lines(
     for name, theirs in taken.items():
         yield Line(_BENCH, case, used, 1, ours.seconds * 1e9, "ns/extend", name, theirs.seconds / ours.seconds)
     if not math.isnan(ours.cycles):
-        limit = PORT_LIMIT.get((case.split("-")[0], used)) if "-distinct-" in case else None
+        limit = PORT_LIMIT.get((BANKS[chains.bank].name, used)) if "-distinct-" in case else None
         beside = (None, None) if limit is None else ("limit", limit / ours.cycles)
         yield Line(_BENCH, case, used, 1, ours.cycles, "cycles/extend", *beside)
     if lane_use:

@@ -22,7 +22,7 @@ _HASH: Final = "const uint8_t *blob, const int64_t *offsets, uint64_t n, uint8_t
 
 # What each source declares, and what it is linked with.
 _SOURCES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
-    "clock": ("uint64_t clock_adds(uint64_t n);", ()),
+    "clock": ("uint64_t clock_adds(uint64_t n); uint64_t clock_four_chains(uint64_t n);", ()),
     "repeat": (
         f"""
         int repeat_core(uintptr_t extend, uint32_t times, uint32_t bank, int32_t variant, uint64_t key, {_EXTEND});

@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from bench.cycles import clock_hz
+from bench.cycles import adds_per_cycle, clock_hz
 from pyverify import _core, _native
 from pyverify.algorithms import BANKS, BY_NAME
 
@@ -29,9 +29,14 @@ def describe() -> dict[str, Any]:
         "ratio": None,
         "compiler": compiler(),
         "python": platform.python_version(),
-        "clock_ghz": None if math.isnan(clock := clock_hz() / 1e9) else round(clock, 2),
+        "clock_ghz": _known(clock_hz() / 1e9),
+        "adds_per_cycle": _known(adds_per_cycle()),
         "kernels": {bank.name: _native.variants(bank.index)[-1] for bank in BANKS},
     }
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else round(value, 2)
 
 
 def cpu_model() -> str:

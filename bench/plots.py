@@ -49,7 +49,7 @@ def by_batch_size(plan: Plan) -> str:
         chains = Chains.of_lengths("sha256", chain_lengths(logs))
         ways = {"": repeated.core(chains)}
         for peer in peers_of(chains, ("hashlib", "openssl", "ipsec_mb")):
-            ways[peer.name] = repeated.peer(chains, peer.in_c) if peer.in_c else (peer.run, chains.extends)
+            ways[peer.name] = repeated.peer(chains, peer.in_c) if peer.in_c else (peer.run, peer.chains.extends)
         if "shani2" in chains.variants():
             ways["shani2"] = repeated.core(chains, "shani2", share=False)
         taken = sampled({name: run for name, (run, _) in ways.items()}, plan.short_samples)

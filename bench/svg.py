@@ -8,24 +8,30 @@ from dataclasses import dataclass
 from typing import Final
 from xml.sax.saxutils import escape
 
-_WIDTH: Final = 720
+_WIDTH: Final = 760
 _HEIGHT: Final = 440
 _LEFT: Final = 70
-_RIGHT: Final = 190
+_RIGHT: Final = 220
 _TOP: Final = 50
 _BOTTOM: Final = 60
-_STYLE: Final = """
-svg { background: #fff; color: #222; font: 13px system-ui, sans-serif }
-.s0 { --c: #0b62c4 } .s1 { --c: #c2410c } .s2 { --c: #15803d } .s3 { --c: #7e22ce } .s4 { --c: #8a6d00 }
-.s5 { --c: #be185d }
-@media (prefers-color-scheme: dark) {
-  svg { background: #16181c; color: #ddd }
-  .s0 { --c: #6db3ff } .s1 { --c: #ff9d6b } .s2 { --c: #6fd08c } .s3 { --c: #cfa0ff } .s4 { --c: #e3c75a }
-  .s5 { --c: #ff8fc0 }
-}
-text { fill: currentColor } .title { font-size: 16px; font-weight: 600 }
-.grid { stroke: currentColor; opacity: .15 } .axis { stroke: currentColor; opacity: .6 }
-.line { stroke: var(--c); stroke-width: 2; fill: none } .dot { fill: var(--c) }
+_LIGHT: Final = ("#0b62c4", "#c2410c", "#15803d", "#7e22ce", "#8a6d00", "#be185d")
+_DARK: Final = ("#6db3ff", "#ff9d6b", "#6fd08c", "#cfa0ff", "#e3c75a", "#ff8fc0")
+
+
+def _colours(paper: str, ink: str, lines: Sequence[str]) -> str:
+    # Written out for each line: not every reader of SVG knows variables.
+    rules = [f".paper {{ fill: {paper} }} text {{ fill: {ink} }} .grid, .axis {{ stroke: {ink} }}"]
+    rules += [f".s{i} .line {{ stroke: {line} }} .s{i} .dot {{ fill: {line} }}" for i, line in enumerate(lines)]
+    return "\n".join(rules)
+
+
+_STYLE: Final = f"""
+text {{ font: 13px system-ui, sans-serif }} .title {{ font-size: 16px; font-weight: 600 }}
+.grid {{ opacity: .15 }} .axis {{ opacity: .6 }} .line {{ stroke-width: 2; fill: none }}
+{_colours("#fff", "#222", _LIGHT)}
+@media (prefers-color-scheme: dark) {{
+{_colours("#16181c", "#ddd", _DARK)}
+}}
 """
 
 Points = Sequence[tuple[float, float]]
@@ -71,7 +77,7 @@ def line_chart(
     x_base: int | None = None,
     y_base: int | None = None,
 ) -> str:
-    """A chart of one line a series. With ``x_base`` or ``y_base`` that axis is logarithmic, with ticks at its powers."""
+    """A chart of one line a series. An axis with a base is logarithmic, with ticks at its powers."""
     all_points = [point for points in series.values() for point in points]
     x = Axis.of([point[0] for point in all_points], _LEFT, _WIDTH - _RIGHT, base=x_base)
     y = Axis.of([point[1] for point in all_points], _HEIGHT - _BOTTOM, _TOP, base=y_base)
@@ -79,6 +85,7 @@ def line_chart(
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img">',
         f"<title>{escape(title)}</title>",
         f"<style>{_STYLE}</style>",
+        f'<rect class="paper" width="{_WIDTH}" height="{_HEIGHT}"/>',
         f'<text class="title" x="{_LEFT}" y="26">{escape(title)}</text>',
         *_axes(x, y, x_label, y_label),
     ]
@@ -109,7 +116,7 @@ def _series(number: int, name: str, pixels: Points) -> list[str]:
     legend_x, legend_y = _WIDTH - _RIGHT + 20, _TOP + 10 + 22 * number
     path = " ".join(f"{a:.1f},{b:.1f}" for a, b in pixels)
     return [
-        f'<g class="s{number % 6}">',
+        f'<g class="s{number % len(_LIGHT)}">',
         f'<polyline class="line" points="{path}"/>',
         *(f'<circle class="dot" cx="{a:.1f}" cy="{b:.1f}" r="3"/>' for a, b in pixels),
         _line("line", legend_x, legend_y - 4, legend_x + 22, legend_y - 4),
@@ -133,4 +140,4 @@ def _step(largest: float) -> float:
 
 
 def _number(value: float) -> str:
-    return f"{value:,.0f}" if value >= 10 or value == int(value) else f"{value:g}"
+    return f"{value:.0f}" if value >= 10 or value == int(value) else f"{value:g}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from statistics import median
 
@@ -32,9 +33,10 @@ def sampled(
         numbers.append(numbers[-1] * 2)
     taken: dict[int, list[Times]] = {number: [] for number in numbers}
     slices = [(first, min(first + slice_size, count)) for first in range(0, count, slice_size)]
-    for sample in range(samples + 1):
-        for number in numbers:
-            with ThreadPoolExecutor(number) as pool:
+    with ExitStack() as stack:
+        pools = {number: stack.enter_context(ThreadPoolExecutor(number)) for number in numbers}
+        for sample in range(samples + 1):  # the first warms the threads
+            for number, pool in pools.items():
                 cpu, wall = time.process_time(), time.perf_counter()
                 list(pool.map(lambda bounds: work(*bounds), slices))
                 if sample:

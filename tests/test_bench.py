@@ -62,7 +62,7 @@ def test_lines_are_well_formed(name: str, peer_case: str) -> None:
 @pytest.mark.parametrize(("name", "units"), [("extend", {"ns/extend", "lane use"}), ("hash", {"ns/block"})])
 def test_lines_of_the_kernels_are_well_formed(name: str, units: set[str]) -> None:
     about, *lines = map(json.loads, bench("--quick", "--only", name, "--json", "--boots", "8").splitlines())
-    assert "clock_ghz" in about
+    assert {"clock_ghz", "adds_per_cycle"} <= about.keys()
     assert units <= {line["unit"] for line in lines}
     assert {line["case"].split("-")[0] for line in lines} == set(about["kernels"])
     for line in lines:
@@ -131,7 +131,7 @@ def test_plots_are_well_formed(tmp_path: Path) -> None:
 def test_charts_escape_their_text() -> None:
     chart = line_chart("a < b & c", "x", "y", {"<series>": [(1, 1.5), (1024, 300)]}, x_base=2, y_base=10)
     text = list(ElementTree.fromstring(chart).itertext())
-    assert "a < b & c" in text and "<series>" in text and "1,024" in text
+    assert "a < b & c" in text and "<series>" in text and "1024" in text
 
 
 def test_bars_stand_beside_figures() -> None:

@@ -339,6 +339,16 @@ def test_what_the_readme_shows_is_what_is_printed(run, tmp_path):
         assert line in printed, line
 
 
+def test_the_readme_s_library_example_runs(run, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    lay_out(tmp_path / "archive", {("web-1", "1"): (LOG, None)})
+    run("learn", tmp_path / "archive", *COMMON, "--activate")
+    (tmp_path / "binary_bios_measurements").write_bytes(LOG)
+    code = (ROOT / "README.md").read_text().split("```python\n")[1].split("```")[0]
+    code = code.replace('open("binary_bios_measurements", "rb").read()', "LOG")  # it leaves the file to the collector
+    exec(code, {"LOG": LOG})
+
+
 def test_a_closed_pipe_is_no_traceback(tmp_path):
     command = f"{sys.executable} -m pyverify inspect {KAT} --format yaml | head -1"
     result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, cwd=tmp_path, check=True)
