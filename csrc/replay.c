@@ -58,14 +58,21 @@ static uint64_t layout_size(const layout *room) {
   return aligned(room->events * sizeof(pv_event)) + aligned(room->chain_at * sizeof(uint64_t)) + aligned(room->digests);
 }
 
+/* Logs are done in blocks in which equal ones are found, and a block in tiles. */
+static uint64_t block_end(uint64_t first, uint64_t last) {
+  return last - first < PV_SHARE_MOST ? last : first + PV_SHARE_MOST;
+}
+
 uint64_t pv_replay_scratch(const int64_t *offsets, uint64_t first, uint64_t last) {
   uint64_t most = 0;
   while (first < last) {
-    uint64_t end = tile_end(offsets, first, last);
-    layout room = tile_layout(offsets, first, end);
-    uint64_t size = layout_size(&room);
-    most = size > most ? size : most;
-    first = end;
+    for (uint64_t block = block_end(first, last); first < block;) {
+      uint64_t end = tile_end(offsets, first, block);
+      layout room = tile_layout(offsets, first, end);
+      uint64_t size = layout_size(&room);
+      most = size > most ? size : most;
+      first = end;
+    }
   }
   return most;
 }
@@ -207,7 +214,7 @@ int pv_replay(const uint8_t *blob, const int64_t *offsets, uint64_t first, uint6
     }
   }
   while (first < last) {
-    uint64_t end = last - first < PV_SHARE_MOST ? last : first + PV_SHARE_MOST;
+    uint64_t end = block_end(first, last);
     int status = replay_block(&c, first, end);
     if (status != PV_OK) {
       return status;

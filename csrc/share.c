@@ -7,9 +7,11 @@
 #include "eventlog.h"
 
 enum {
-  SLOTS = 2 * PV_SHARE_MOST, /* a power of two; at most half are taken */
-  SAMPLE = 4,                /* one content in so many is looked at first */
-  WORTH = 20,                /* sharing goes on where at least 1/20 of the sample's bytes repeat: hashing costs less */
+  /* A sample is looked at first: runs, since what repeats often lies side by side (the boots of one machine). */
+  RUN = 16,
+  RUN_EVERY = 256,
+  WORTH = 20,  /* sharing goes on where at least 1/20 of the sample's bytes repeat: looking costs less */
+  FEWEST = 64, /* fewer contents are done before they are looked at */
 };
 
 /* 64 x 64 bits multiplied, both halves folded: each bit of the result depends on all bits of both. */
@@ -55,27 +57,39 @@ static int equal(const pv_content *a, const pv_content *b) {
   return 1;
 }
 
-/* Looks at every stride-th content. Returns the bytes of those that equal an earlier one; `total` receives all bytes. */
-static uint64_t look(pv_content_of *content, const void *context, uint64_t first, uint32_t n, uint32_t stride,
-                     uint64_t key, uint32_t *same_as, uint64_t *total) {
-  uint32_t slots[SLOTS] = {0}; /* number of a content, plus one */
+/* Looks at the contents that have a first piece: the others are no work. Returns the bytes of first pieces that equal
+ * an earlier one; `total` receives all. `slots` has room for twice PV_SHARE_MOST. */
+static uint64_t look(pv_content_of *content, const void *context, uint64_t first, uint32_t n, int sample, uint64_t key,
+                     uint32_t *slots, uint32_t *same_as, uint64_t *total) {
+  uint32_t mask = 2;
+  while (mask < 2 * (sample ? n / RUN_EVERY * RUN + RUN : n)) {
+    mask *= 2;
+  }
+  memset(slots, 0, mask-- * sizeof *slots);
   uint64_t repeated = 0;
   *total = 0;
-  for (uint32_t i = 0; i < n; i += stride) {
-    pv_content own = content(context, first + i);
-    uint64_t hash = mix(mix(key, own.bytes[0], own.size[0]), own.bytes[1], own.size[1]);
-    uint32_t slot = (uint32_t)hash & (SLOTS - 1);
-    same_as[i] = i;
-    *total += own.size[0] + own.size[1];
-    for (; slots[slot]; slot = (slot + 1) & (SLOTS - 1)) {
-      pv_content other = content(context, first + slots[slot] - 1);
-      if (equal(&own, &other)) {
-        same_as[i] = slots[slot] - 1;
-        repeated += own.size[0] + own.size[1];
+  for (uint32_t i = 0; i < n; i++) {
+    if (sample && i % RUN_EVERY == RUN) {
+      i += RUN_EVERY - RUN;
+      if (i >= n) {
         break;
       }
     }
-    if (same_as[i] == i) {
+    pv_content own = content(context, first + i);
+    if (!own.size[0]) {
+      continue;
+    }
+    uint32_t slot = (uint32_t)mix(mix(key, own.bytes[0], own.size[0]), own.bytes[1], own.size[1]) & mask;
+    *total += own.size[0];
+    for (; slots[slot]; slot = (slot + 1) & mask) { /* number of a content, plus one */
+      pv_content other = content(context, first + slots[slot] - 1);
+      if (equal(&own, &other)) {
+        same_as[i] = slots[slot] - 1;
+        repeated += own.size[0];
+        break;
+      }
+    }
+    if (!slots[slot]) {
       slots[slot] = i + 1;
     }
   }
@@ -84,14 +98,21 @@ static uint64_t look(pv_content_of *content, const void *context, uint64_t first
 
 uint32_t pv_share_contents(pv_content_of *content, const void *context, uint64_t first, uint32_t n, uint64_t key,
                            uint32_t *same_as) {
+  uint32_t slots[2 * PV_SHARE_MOST], alone = 0; /* a power of two */
   uint64_t total;
-  uint32_t alone = 0;
-  int share = key && look(content, context, first, n, SAMPLE, key, same_as, &total) * WORTH >= total;
-  if (share) {
-    look(content, context, first, n, 1, key, same_as, &total);
+  for (uint32_t i = 0; i < n; i++) {
+    same_as[i] = i;
+  }
+  if (!key || n < FEWEST) {
+    return n;
+  }
+  uint64_t repeated = look(content, context, first, n, 1, key, slots, same_as, &total);
+  int worth = repeated && repeated * WORTH >= total;
+  if (worth) {
+    look(content, context, first, n, 0, key, slots, same_as, &total);
   }
   for (uint32_t i = 0; i < n; i++) {
-    same_as[i] = share ? same_as[i] : i;
+    same_as[i] = worth ? same_as[i] : i;
     alone += same_as[i] == i;
   }
   return alone;

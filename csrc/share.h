@@ -16,8 +16,8 @@ typedef pv_content pv_content_of(const void *context, uint64_t i);
 
 /* For n <= PV_SHARE_MOST contents, numbered from `first`: same_as[i] becomes the smallest k with content first + k equal
  * to content first + i. A hash under `key` only proposes; the bytes decide. Where a sample of the contents repeats
- * little, nothing more is looked at and every content stands for itself, and so with a key of 0. Returns how many
- * stand for themselves. */
+ * little, nothing more is looked at and every content stands for itself; so do contents whose first piece is empty,
+ * few contents, and all with a key of 0. Returns how many stand for themselves. */
 uint32_t pv_share_contents(pv_content_of *content, const void *context, uint64_t first, uint32_t n, uint64_t key,
                            uint32_t *same_as);
 

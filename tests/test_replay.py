@@ -276,3 +276,12 @@ def test_equal_logs_are_replayed_once_and_have_equal_rows():
         assert result.logs[row] == alone[log].logs[0]
         for bank, values in result.values.items():
             assert (values[row] == alone[log].values[bank][0]).all()
+
+
+def test_scratch_is_enough_where_blocks_of_logs_cut_tiles_short():
+    """Equal logs are looked for in blocks of 4,096, at whose ends a tile ends too; each call here begins afresh."""
+    sizes = [600_000, 600_000, *([200] * 4094), 300_000, 700_000]
+    batch = Ragged.of([bytes([1 + i % 7]) * size for i, size in enumerate(sizes)])
+    _native._local.__dict__.clear()
+    logs, _ = _native.replay(batch.blob, batch.offsets, 2)
+    assert len(logs) == len(sizes)
