@@ -50,7 +50,10 @@ def replay(
         UsageError: an unknown bank or variant.
     """
     if not isinstance(logs, Ragged):
-        logs = Ragged.of(list(logs)) if isinstance(logs, (list, tuple)) else Ragged.from_arrow(logs)
+        try:
+            logs = Ragged.of(list(logs)) if isinstance(logs, (list, tuple)) else Ragged.from_arrow(logs)
+        except (TypeError, ValueError, AttributeError, NotImplementedError) as error:  # Arrow's own derive from these
+            raise UsageError(f"logs are a list of bytes or an Arrow array of a binary type: {error}") from error
     names = tuple(BY_NAME if banks is None else banks)
     if unknown := [name for name in names if name not in BY_NAME]:
         raise UsageError(f"unknown bank {unknown[0]!r}; there is {', '.join(BY_NAME)}")

@@ -95,7 +95,9 @@ def make(kind: str, folder: Path, tree: Tree = FLEET) -> Path:
         ]
         return make_zip(path, items)
     if kind == "parquet":
-        pq.write_table(pa.Table.from_batches(open_source(make_folder(folder / "tree", tree)).batches()), path)
+        pq.write_table(
+            pa.Table.from_batches(open_source(make_folder(folder / "tree", tree)).batches()), path, use_dictionary=False
+        )
         return path
     tar = tar_bytes(tree, "fleet/")
     packers = {"tar": bytes, "gz": gzip.compress, "xz": lzma.compress, "zst": zstd}

@@ -17,6 +17,7 @@ from pyverify.appraise.verdict import VERDICT_SCHEMA
 from pyverify.baseline.model import State
 from pyverify.evidence.bundle import ImaList, Quote
 from pyverify.findings import CODES, Effect, Severity
+from pyverify.replay import replay
 
 BANKS = ["sha1", "sha256"]
 LOG = small_log(BANKS)
@@ -381,6 +382,62 @@ def test_faults_of_the_archive_are_findings_of_their_row():
     first, second = verdicts.to_pylist()
     assert (first["verdict"], first["findings"][0]["code"]) == ("error", "evidence.duplicate")
     assert (second["verdict"], second["findings"]) == ("trusted", [])
+
+
+def test_a_cut_log_is_seen_where_another_event_of_its_pcr_changed_too():
+    whole = small_log(BANKS, extra=entry(5, 0x80000006, b"disk A", BANKS))
+    references = References.of([baseline("m", whole)])
+    other = small_log(BANKS, extra=entry(5, 0x80000006, b"disk B", BANKS))
+    assert judge(other, references).outcome is Outcome.TRUSTED
+    ends = EventLog.parse(other).columns["at"]
+    for at in ends[-2:]:
+        assert judge(other[: int(at)], references).outcome is Outcome.UNTRUSTED
+
+
+def test_a_flood_of_differences_takes_no_quadratic_time():
+    """Two boots of one hostile machine, 8,000 events each: what took minutes is done in a moment."""
+
+    def flood(word):
+        return b"".join(entry(9, 0xD, b"%s%d" % (word, i), ["sha256"]) for i in range(8000))
+
+    references = References.of([baseline("m", small_log(["sha256"], extra=flood(b"a")))])
+    verdict = judge(small_log(["sha256"], extra=flood(b"b")), references)
+    assert verdict.outcome is Outcome.UNTRUSTED
+    assert len(verdict.findings) == 101
+
+
+@pytest.mark.parametrize(
+    "column",
+    [("machine", pa.array([1])), ("event_log", pa.array([1])), ("quotes", pa.array(["x"])), ("fault", pa.array(["x"]))],
+    ids=lambda column: column[0],
+)
+def test_columns_of_other_types_are_refused(column):
+    batch = evidence_batch([Evidence("m", "b", event_log=LOG)])
+    name, array = column
+    names = [n for n in batch.schema.names if n != name]
+    batch = pa.record_batch([*(batch.column(n) for n in names), array], names=[*names, name])
+    with pytest.raises(UsageError, match=name):
+        list(verify_batches([batch], references=References.of([]), policy=POLICY, as_of=NOW))
+
+
+def test_text_in_any_layout_is_text():
+    batch = evidence_batch([Evidence("m", "b", event_log=LOG)])
+    for kind in (pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())):
+        names = batch.schema.names
+        machine = pa.array(["m"]).dictionary_encode() if pa.types.is_dictionary(kind) else pa.array(["m"], kind)
+        columns = [machine if n == "machine" else batch.column(n) for n in names]
+        (verdicts,) = verify_batches(
+            [pa.record_batch(columns, names=names)], references=References.of([baseline("m")]), policy=POLICY, as_of=NOW
+        )
+        assert verdicts.column("verdict").to_pylist() == ["trusted"]
+
+
+def test_things_that_are_no_logs_are_refused():
+    for thing in ("text", None, 5):
+        with pytest.raises(UsageError):
+            EventLog.read(thing)
+        with pytest.raises(UsageError):
+            replay([thing] if thing is not None else thing)
 
 
 def test_the_table_of_findings_is_whole():

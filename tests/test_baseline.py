@@ -113,6 +113,12 @@ def test_stores_that_are_none(tmp_path):
     [
         "update profile set body = '[]'",
         "update profile set body = 'x'",
+        "update sequence set start = 300",
+        "update sequence set start = 'x'",
+        "update sequence set events = '[[-1,\"x\"]]'",
+        "update baseline set log_banks = -1",
+        "update baseline set version = 'x'",
+        "update baseline set evidence_id = x'00'",
         "update sequence set digests = x'00'",
         "update sequence set events = '[[1]]'",
         "update sequence set events = '[[1,2]]'",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -265,13 +266,49 @@ def test_an_output_file_appears_only_when_whole(run, fleet, tmp_path, monkeypatc
     run("learn", fleet, *COMMON)
     (tmp_path / "v.jsonl").write_text("before")
     monkeypatch.setattr("pyverify.output.tables.json_rows", lambda batch: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        run("verify", fleet, *COMMON, "--format", "jsonl", "-o", tmp_path / "v.jsonl")
+    code, _, err = run("verify", fleet, *COMMON, "--format", "jsonl", "-o", tmp_path / "v.jsonl")
+    assert code == 4  # not 1, which would say that a machine is untrusted
+    assert "internal error" in err
     assert (tmp_path / "v.jsonl").read_text() == "before"
     assert not list(tmp_path.glob(".v.jsonl*"))
 
 
+def test_output_to_what_is_no_file_goes_there(run, fleet, tmp_path):
+    """A pipe, a device or a link is written to, never replaced."""
+    run("learn", fleet, *COMMON)
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    with subprocess.Popen(["cat", tmp_path / "pipe"], stdout=subprocess.PIPE) as reader:
+        run("verify", fleet, *COMMON, "--format", "jsonl", "-o", tmp_path / "pipe")
+        assert reader.stdout.read().count(b"\n") == 4
+    run("verify", fleet, *COMMON, "--format", "json", "-o", tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    assert len(json.loads((tmp_path / "real").read_text())) == 4
+    assert run("verify", fleet, *COMMON, "--format", "jsonl", "-o", "/dev/full")[0] == 4
+
+
+def test_pcrs_of_our_own_replay_compare(run, tmp_path):
+    replayed = run("replay", KAT, "--format", "json")[1]
+    (tmp_path / "own").write_text(replayed)
+    assert run("replay", KAT, "--pcrs", tmp_path / "own")[0] == 0
+    assert run("replay", KAT, "--pcrs", tmp_path / "own")[2].count("agrees") == 1
+    for bad in ('{"sha256": {"-1": "%s"}}' % ("00" * 32), '{"sha256": {"0": "00", "0": "00"}}'):
+        (tmp_path / "bad").write_text(bad)
+        assert run("replay", KAT, "--pcrs", tmp_path / "bad")[0] == 3
+
+
+def test_a_bank_that_the_log_lacks_and_the_machine_extended_is_no_agreement(run, tmp_path):
+    lines = _pcr_lines({"sha256": EventLog.parse(KAT.read_bytes()).replay()["sha256"]})
+    (tmp_path / "pcrs").write_text(lines + f"sha512 0 {'ab' * 64}\n")
+    code, _, err = run("replay", KAT, "--pcrs", tmp_path / "pcrs")
+    assert code == 1
+    assert "no bank sha512" in err
+    (tmp_path / "pcrs").write_text(lines + f"sha512 0 {'00' * 64}\n")
+    assert run("replay", KAT, "--pcrs", tmp_path / "pcrs")[0] == 0
+
+
 def test_usage_errors_are_2(run):
+    assert run("verify", "x", "--as-of", "0001-01-01T00:00:00+14:00")[0] == 2
     assert run()[0] == 2
     assert run("verify")[0] == 2
     assert run("nonsense")[0] == 2

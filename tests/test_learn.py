@@ -7,11 +7,14 @@ import json
 import threading
 import time
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-from conftest import hash_of, no_action, small_log
+from conftest import hash_of, no_action, small_log, spec_id
 
 from pyverify import ArchiveError, Policy, Store
 from pyverify.baseline.model import State
+from pyverify.evidence.columns import evidence_schema
 from pyverify.fleet.job import Summary, ordered_map, run
 from pyverify.fleet.learn import first_boots, learn
 from pyverify.fleet.sources import open_source
@@ -59,7 +62,46 @@ def test_which_boot_is_the_first(tmp_path):
             ("seq-wins", "b"): (LOG, {"boot_seq": 9}),
         },
     )
-    assert first_boots(source) == {"by-seq": "b", "by-time": "b", "by-name": "a", "seq-wins": "b"}
+    first = {machine: key[2] for machine, key in first_boots(source).items()}
+    assert first == {"by-seq": "b", "by-time": "b", "by-name": "a", "seq-wins": "b"}
+
+
+def test_of_two_samples_of_a_boot_the_chosen_one_is_learned(tmp_path, store):
+    """A row that has the first boot's name but a later number must not take its place."""
+    evil = small_log(BANKS, command_line=b"evil")
+    table = pa.table(
+        {"machine": ["m", "m"], "boot": ["b", "b"], "boot_seq": [9, 1], "event_log": pa.array([evil, LOG], pa.binary())}
+    )
+    pq.write_table(table, tmp_path / "a.parquet")
+    learned(open_source(tmp_path / "a.parquet"), store)
+    (baseline,) = store.references().columns.to_pylist()
+    assert baseline["evidence_id"] == hash_of("sha256", b"event_log\0\1" + hash_of("sha256", LOG))
+
+
+def test_hostile_rows_do_not_end_the_job(tmp_path, store):
+    """Names that are null, list items that are null: rows with a reason, and the machine beside them is judged."""
+    rows = [
+        {"machine": "good", "boot": "1", "event_log": LOG, "quotes": None, "ima": None},
+        {"machine": None, "boot": "1", "event_log": LOG, "quotes": None, "ima": None},
+        {"machine": "x", "boot": None, "event_log": LOG, "quotes": None, "ima": None},
+        {"machine": "x", "boot": "2", "event_log": LOG, "quotes": [None], "ima": [None]},
+    ]
+    schema = evidence_schema()
+    columns = [schema.field(name) for name in ("machine", "boot", "event_log", "quotes", "ima")]
+    pq.write_table(pa.Table.from_pylist(rows, schema=pa.schema(columns)), tmp_path / "a.parquet")
+    source = open_source(tmp_path / "a.parquet")
+    results = learned(source, store)
+    assert (results["good"].state, results["x"].state) == (State.ACTIVE, None)
+    references = store.references()
+    summary = Summary(POLICY.name, references.id, NOW)
+    list(run(source, references=references, policy=POLICY, as_of=NOW, jobs=1, summary=summary))
+    assert summary.outcomes == {"trusted": 1, "error": 3}
+
+
+def test_a_log_that_extends_nothing_is_no_baseline(tmp_path, store):
+    results = learned(lay_out(tmp_path / "a", {("m", "1"): (spec_id(BANKS), None)}), store)
+    assert [reason.code for reason in results["m"].reasons] == ["bank.unextended"]
+    assert not len(store.references())
 
 
 def test_learning_is_from_the_first_boot_and_pending_by_default(tmp_path, store):

@@ -22,17 +22,22 @@ from pyverify.appraise.finding_columns import FindingColumns
 from pyverify.appraise.policy import Policy
 from pyverify.appraise.stages import STAGES, stage_columns
 from pyverify.appraise.structure import log_findings
-from pyverify.appraise.verdict import BASELINE_TYPE, SCHEMA_VERSION, VERDICT_SCHEMA, Outcome, Verdict
+from pyverify.appraise.verdict import (
+    BASELINE_TYPE,
+    FAULT_TYPE,
+    SCHEMA_VERSION,
+    SOURCE_TYPE,
+    VERDICT_SCHEMA,
+    Outcome,
+    Verdict,
+)
 from pyverify.baseline.references import References
 from pyverify.errors import UsageError
 from pyverify.evidence.bundle import Evidence, evidence_batch
-from pyverify.evidence.columns import Ragged
+from pyverify.evidence.columns import NAME_PATTERN, Ragged, evidence_schema
 from pyverify.evidence.eventlog import EventLog
 from pyverify.findings import CODES, Finding, Severity
 from pyverify.replay import Replayed, replay
-
-NAME_PATTERN: Final = r"^[A-Za-z0-9._-]{1,128}$"
-"""What machines and boots may be called (DESIGN section 5.8)."""
 
 _TRUSTED, _UNTRUSTED, _UNMEASURED, _ERROR = range(4)
 _OUTCOMES: Final = pa.array(
@@ -101,9 +106,40 @@ def evidence_ids(batch: pa.RecordBatch) -> list[bytes]:
 
 def _digests(value: Any) -> bytes:
     if isinstance(value, list):
-        parts = [part for item in value for part in item.values()]
+        parts = [part for item in value for part in (item.values() if item is not None else [None])]
         return len(parts).to_bytes(4, "big") + b"".join(b"\0" if part is None else _digests(part) for part in parts)
     return b"\1" + hashlib.sha256(value.encode() if isinstance(value, str) else value).digest()
+
+
+def _conform(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch with its columns in the types of the schema; logs stay as they lie, in any binary layout."""
+    schema = pa.schema([*evidence_schema(), pa.field("source", SOURCE_TYPE), pa.field("fault", FAULT_TYPE)])
+    columns, fields = [], []
+    for field in schema:
+        if field.name not in batch.schema.names:
+            continue
+        try:
+            column = batch.column(field.name)
+            if pa.types.is_large_binary(field.type):
+                Ragged.from_arrow(column.slice(0, 0))
+            elif column.type != field.type:
+                if pa.types.is_dictionary(column.type):
+                    column = column.dictionary_decode()
+                if pa.types.is_string(field.type) and not _is_text(column.type):
+                    raise UsageError(f"column {field.name!r} is of type {column.type}, not text")
+                column = column.cast(field.type)
+        except (pa.ArrowException, ValueError, TypeError, KeyError) as error:
+            raise UsageError(f"column {field.name!r} is not of type {field.type}: {error}") from error
+        columns.append(column)
+        fields.append(pa.field(field.name, column.type))
+    return pa.record_batch(columns, schema=pa.schema(fields))
+
+
+_TEXTS: Final = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_null)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return any(is_kind(kind) for is_kind in _TEXTS)
 
 
 class _Appraisal:
@@ -113,6 +149,7 @@ class _Appraisal:
         for name in ("machine", "boot", "event_log"):
             if name not in batch.schema.names:
                 raise UsageError(f"the evidence has no column {name!r}")
+        batch = _conform(batch)
         self.batch, self.references, self.policy, self.as_of = batch, references, policy, as_of
         self.n = len(batch)
         self.findings = FindingColumns(self.n)
@@ -153,7 +190,7 @@ class _Appraisal:
                     code = fault["code"] if fault["code"] in CODES else "evidence.unreadable"
                     self.findings.add(row, Finding(code, Severity.HIGH, fault["hint"] or CODES[code].when))
         for name in ("machine", "boot"):
-            valid = pc.fill_null(pc.match_substring_regex(self.batch.column(name), NAME_PATTERN), False)
+            valid = pc.fill_null(pc.match_substring_regex(self.batch.column(name), rf"\A{NAME_PATTERN}\z"), False)
             bad = ~np.asarray(valid.to_numpy(zero_copy_only=False), np.bool_) & ~unreadable
             hint = f"{name} names are 1 to 128 characters of A-Z a-z 0-9 . _ -"
             self.findings.add_to_all(np.flatnonzero(bad), Finding("evidence.name", Severity.HIGH, hint))

@@ -24,6 +24,7 @@ from pyverify.findings import Finding, Severity
 
 MAX_FINDINGS: Final = 100
 """Event findings of one boot: more tell a reader nothing, and an attacker writes as many as fit."""
+_LAST_OF_FIRMWARE: Final = 5
 
 
 def difference_findings(
@@ -55,11 +56,11 @@ def difference_findings(
             found.append(_Differing(log, pcr, bank, sequences, expected, values[bank][pcr].tobytes()))
         return found
 
-    compared = [finding for pcr in differing(policy.compare_mask) for finding in pcr.compared()]
-    compared.sort(key=lambda finding: len(log) if finding.event is None else finding.event)
-    if len(compared) > MAX_FINDINGS:
-        left_out = len(compared) - MAX_FINDINGS
-        compared[MAX_FINDINGS:] = [Finding("baseline.pcr", Severity.HIGH, f"and {left_out} more differences")]
+    changes = [(pcr, change) for pcr in differing(policy.compare_mask) for change in pcr.changes]
+    changes.sort(key=lambda item: item[0].number_of(item[1], len(log)))
+    compared = [pcr.finding(change) for pcr, change in changes[:MAX_FINDINGS]]
+    if left_out := len(changes) - len(compared):
+        compared.append(Finding("baseline.pcr", Severity.HIGH, f"and {left_out} more differences"))
     return compared + [finding for pcr in differing(policy.report_mask) for finding in pcr.reported()]
 
 
@@ -91,25 +92,46 @@ class _Differing:
         size = BY_NAME[self.bank].size
         return [self.log.data[at : at + size] for at in self._digest_at[self.numbers].tolist()]
 
-    def compared(self) -> list[Finding]:
-        """What keeps the machine from being trusted: at least one finding, always."""
+    @cached_property
+    def _closest(self) -> tuple[list[Change], EventSequence | None]:
         candidates = [(diff(sequence.split(self.bank), self.digests), sequence) for sequence in self.sequences]
-        changes, sequence = min(candidates, key=lambda candidate: len(candidate[0]), default=([], None))
-        if sequence is None or not changes:
+        return min(candidates, key=lambda candidate: len(candidate[0]), default=([], None))
+
+    @cached_property
+    def _wanted(self) -> list[bytes]:
+        """Digests of the closest allowed sequence."""
+        sequence = self._closest[1]
+        return [] if sequence is None else sequence.split(self.bank)
+
+    @property
+    def changes(self) -> list[Change | None]:
+        """How it differs from the closest allowed sequence: at least one change, None where no event explains it."""
+        return list(self._closest[0]) or [None]
+
+    def number_of(self, change: Change | None, after_all: int) -> int:
+        """The event's number in the log at which a change shows, ``after_all`` where there is none."""
+        return after_all if change is None or change.actual is None else int(self.numbers[change.actual])
+
+    def finding(self, change: Change | None) -> Finding:
+        """A change in words."""
+        sequence = self._closest[1]
+        if change is None or sequence is None:
             other_start = sequence is not None and sequence.start != start_of(self.log.row, self.pcr)
             why = ": it started with another value" if other_start else ""
-            return [self._finding("baseline.pcr", Severity.HIGH, f"no event explains the difference{why}")]
-        return [self._event_finding(sequence, change) for change in changes]
+            return self._finding("baseline.pcr", Severity.HIGH, f"no event explains the difference{why}")
+        return self._event_finding(sequence, change)
 
     def reported(self) -> list[Finding]:
         """A PCR that may vary. Events missing at its end are another matter: a log that was cut looks so."""
         findings = [self._finding("baseline.reported", Severity.INFO, "differs, as it may")]
         for sequence in self.sequences:
             wanted, n = sequence.split(self.bank), len(self.digests)
-            if n < len(wanted) and wanted[:n] == self.digests:
-                gone = f"{event_types.name(sequence.types[n])} “{sequence.texts[n]}”"
-                hint = f"{pcr_name(self.pcr)}: {gone} and all after it are missing: the log may have been cut"
-                cut = Finding("baseline.event-removed", Severity.HIGH, hint, self.pcr, self.bank, None, wanted[n])
+            # PCR 5 ends with what the firmware says of ExitBootServices, the last that it measures at all.
+            end_is_gone = self.pcr == _LAST_OF_FIRMWARE and n < len(wanted) and wanted[-1] not in self.digests
+            if end_is_gone or (n < len(wanted) and wanted[:n] == self.digests):
+                last = f"{event_types.name(sequence.types[-1])} “{sequence.texts[-1]}”"
+                hint = f"{pcr_name(self.pcr)}: {last}, its last event, is missing: the log may have been cut"
+                cut = Finding("baseline.event-removed", Severity.HIGH, hint, self.pcr, self.bank, None, wanted[-1])
                 return [*findings, cut]
         return findings
 
@@ -121,7 +143,7 @@ class _Differing:
         was = expected = new = actual = None
         if change.expected is not None:
             was = f"{event_types.name(sequence.types[change.expected])} “{sequence.texts[change.expected]}”"
-            expected = sequence.split(self.bank)[change.expected]
+            expected = self._wanted[change.expected]
         if change.actual is not None:
             new = self.log[int(self.numbers[change.actual])]
             actual = self.digests[change.actual]

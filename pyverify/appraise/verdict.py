@@ -45,6 +45,7 @@ FINDING_TYPE: Final = pa.struct(
         ("hint", pa.string()),
     ]
 )
+FAULT_TYPE: Final = pa.struct([("code", pa.string()), ("hint", pa.string())])
 SOURCE_TYPE: Final = pa.struct([("file", pa.string()), ("row_group", pa.int32()), ("row", pa.int64())])
 BASELINE_TYPE: Final = pa.struct([("scope", pa.string()), ("id", pa.string()), ("version", pa.int32())])
 

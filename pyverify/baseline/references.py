@@ -48,7 +48,7 @@ class References:
                     row.validate(full=True)
             if not rows or any(len(row) != 1 or row.column("version")[0].as_py() != VERSION for row in rows):
                 raise ReferencesError("this is not a references snapshot of this version of pyverify")
-        except (pa.ArrowInvalid, OSError) as error:
+        except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
             raise ReferencesError(f"the references snapshot does not parse: {error}") from error
         tables = {name: [row.column(name).values for row in rows] for name in SCHEMA.names[1:]}
         self._baselines = pa.concat_arrays(tables["baselines"])

@@ -108,7 +108,7 @@ class Store:
                     connection.execute(_about.insert().values(key="version", value=_VERSION))
                 elif version != _VERSION:
                     raise StoreError(f"{where}: a store of version {version}; this pyverify reads version {_VERSION}")
-        except (sa.exc.SQLAlchemyError, ImportError) as error:
+        except (sa.exc.SQLAlchemyError, ImportError, ValueError) as error:
             raise StoreError(f"{where}: not a baseline store, or it cannot be opened: {_reason(error)}") from error
         return cls(engine)
 
@@ -163,8 +163,11 @@ class Store:
         The file has no name any more when this returns: it goes with the references.
         """
         with tempfile.NamedTemporaryFile(prefix="pyverify-references-") as file:
-            with pa.OSFile(file.name, "wb") as sink:
-                self._write(Snapshot(sink))
+            try:
+                with pa.OSFile(file.name, "wb") as sink:
+                    self._write(Snapshot(sink))
+            except (pa.ArrowException, ValueError, TypeError, OverflowError, RecursionError) as error:
+                raise StoreError(f"the store holds values that cannot be: {error}") from error
             digest = hashlib.file_digest(file, "sha256").digest()
             with pa.memory_map(file.name) as mapped:
                 return References(mapped.read_buffer(), digest)
@@ -180,7 +183,8 @@ class Store:
                 for row in _stream(connection, sa.select(_profile))
             }
             for row in _stream(connection, ordered):
-                if row.profile not in profiles or row.state not in list(State):
+                banks_are_masks = all(0 <= mask < 1 << len(BANKS) for mask in (row.log_banks, row.quoted_banks))
+                if row.profile not in profiles or row.state not in list(State) or not banks_are_masks:
                     raise StoreError(f"the store contradicts itself: the baseline of {row.id!r} is damaged")
                 facts = {
                     name: getattr(row, name) for name in ("scope", "id", "version", "state", "boot", "evidence_id")

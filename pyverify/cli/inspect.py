@@ -159,6 +159,11 @@ def _compare(path: str, values: dict[str, list[list[int]]], expected: dict[str, 
             else:
                 print(told, file=sys.stderr)
                 answer = 1
+    for bank in sorted(set(expected) - set(values)) if values else ():
+        extended = any(value.strip(b"\0") for pcr, value in expected[bank].items() if pcr not in _UNEXPLAINED_BY_LOGS)
+        words = ", and the machine has it extended" if extended else ""
+        print(f"{escape(path)}: the log has no bank {bank}{words}", file=sys.stderr)
+        answer = max(answer, int(extended))
     if answer == 0 and common:
-        print(f"{escape(path)}: agrees in {', '.join(common)}", file=sys.stderr)
+        print(f"{escape(path)}: agrees in {', '.join(common)}, where logs say what it should be", file=sys.stderr)
     return answer

@@ -27,9 +27,9 @@ def _time(text: str) -> datetime.datetime:
     """A time as RFC 3339; without a zone it is UTC."""
     try:
         time = datetime.datetime.fromisoformat(text)
-    except ValueError as error:
+        return time.astimezone(datetime.UTC) if time.tzinfo else time.replace(tzinfo=datetime.UTC)
+    except (ValueError, OverflowError) as error:
         raise argparse.ArgumentTypeError(f"{text!r} is no time such as 2026-11-01T08:00:00Z") from error
-    return time if time.tzinfo else time.replace(tzinfo=datetime.UTC)
 
 
 def _positive(text: str) -> int:
@@ -119,13 +119,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _complain(error, INTERNAL if on_archive else UNREADABLE)
     except PyverifyError as error:
         return _complain(error, INTERNAL)
+    except Exception as error:
+        return _complain(f"internal error, please report it: {type(error).__name__}: {error}", INTERNAL)
     except KeyboardInterrupt:
         print("pyverify: interrupted; nothing was left half written", file=sys.stderr)
         return 128 + 2
     return code
 
 
-def _complain(error: Exception, code: int) -> int:
+def _complain(error: Exception | str, code: int) -> int:
     print(f"pyverify: {escape(str(error), 2000)}", file=sys.stderr)
     return code
 

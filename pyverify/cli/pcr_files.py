@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 from pyverify.algorithms import PCRS, bank
 from pyverify.errors import EvidenceError
@@ -23,9 +24,11 @@ def read_pcr_file(path: str) -> dict[str, dict[int, bytes]]:
     """
     try:
         with Path(path).open("rb") as file:
-            text = file.read(_LIMIT).decode("ascii")
+            text = file.read(_LIMIT + 1).decode("ascii")
     except (OSError, UnicodeDecodeError) as error:
         raise EvidenceError("evidence.unreadable", f"{path}: cannot be read as PCR values: {error}") from error
+    if len(text) > _LIMIT:
+        raise EvidenceError("evidence.unreadable", f"{path}: more than {_LIMIT} bytes cannot be PCR values")
     entries = _json_entries(text, path) if text.lstrip().startswith("{") else _text_entries(text, path)
     values: dict[str, dict[int, bytes]] = {}
     for where, bank_name, pcr, digits in entries:
@@ -36,7 +39,7 @@ def read_pcr_file(path: str) -> dict[str, dict[int, bytes]]:
             raise EvidenceError(
                 "evidence.unreadable", f"{path}: {where}: unknown bank or odd value: {error}"
             ) from error
-        if pcr >= PCRS or len(value) != algorithm.size or pcr in values.setdefault(algorithm.name, {}):
+        if not 0 <= pcr < PCRS or len(value) != algorithm.size or pcr in values.setdefault(algorithm.name, {}):
             what = f"PCR {pcr} of {algorithm.name} with {len(value)} bytes"
             raise EvidenceError("evidence.unreadable", f"{path}: {where}: {what} cannot be, or stands here twice")
         values[algorithm.name][pcr] = value
@@ -46,10 +49,19 @@ def read_pcr_file(path: str) -> dict[str, dict[int, bytes]]:
 
 
 def _json_entries(text: str, path: str) -> list[tuple[str, str, int, str]]:
+    """``{bank: {pcr: hex}}``, or what ``replay --format json`` prints of one log."""
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len(dict(pairs)) != len(pairs):
+            raise ValueError("a name stands there twice")
+        return dict(pairs)
+
     try:
-        banks = json.loads(text)
+        banks = json.loads(text, object_pairs_hook=once)
+        if len(banks) == 1 and "banks" in (replayed := next(iter(banks.values()))):
+            banks = replayed["banks"]
         return [("JSON", b, int(pcr), str(value)) for b, values in banks.items() for pcr, value in values.items()]
-    except (ValueError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise EvidenceError("evidence.unreadable", f"{path}: no JSON of bank, PCR and hex: {error}") from error
 
 

@@ -10,6 +10,9 @@ import numpy.typing as npt
 
 SCHEMA_VERSION: Final = 1
 
+NAME_PATTERN: Final = r"(?:[A-Za-z0-9._-]{3,128}|[A-Za-z0-9_-][A-Za-z0-9._-]?|\.[A-Za-z0-9_-])"
+"""What machines and boots may be called (DESIGN section 5.8): 1 to 128 of these, but neither ``.`` nor ``..``."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ragged:

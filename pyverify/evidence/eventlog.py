@@ -88,6 +88,8 @@ class EventLog(Sequence[Event]):
     @classmethod
     def read(cls, data: bytes) -> Self:
         """Reads a log as far as it goes; :attr:`fault` says whether that was to the end."""
+        if not isinstance(data, bytes):
+            raise UsageError(f"a log is bytes, not {type(data).__name__}")
         batch = Ragged.of([data])
         logs, events = _native.scan(batch.blob, batch.offsets)
         return cls(data, logs[0], events)

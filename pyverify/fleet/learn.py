@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import pyarrow as pa
 
@@ -37,21 +37,26 @@ class Learned:
     reasons: tuple[Finding, ...] = ()
 
 
-def first_boots(source: Source) -> dict[str, str]:
-    """The first boot of each machine of an archive: by boot_seq, then collected_at, then the boot's name.
+_Key: TypeAlias = tuple[int, datetime.datetime, str]
+"""Where a boot stands among those of its machine: boot_seq, collected_at, name; what is not said comes last."""
 
-    Where a boot does not say, it comes after those that do.
-    """
-    first: dict[str, tuple[int, datetime.datetime, str]] = {}
+
+def _keys(batch: pa.RecordBatch) -> Iterator[tuple[str, _Key] | None]:
+    """Machine and key of each row, None where the row has no name to learn it by."""
+    names = ("machine", "boot", "boot_seq", "collected_at")
+    for machine, boot, boot_seq, collected_at in zip(*(batch.column(name).to_pylist() for name in names), strict=True):
+        key = (2**63 if boot_seq is None else boot_seq, collected_at or _LAST, boot)
+        yield None if machine is None or boot is None else (machine, key)
+
+
+def first_boots(source: Source) -> dict[str, _Key]:
+    """The first boot of each machine of an archive: by boot_seq, then collected_at, then the boot's name."""
+    first: dict[str, _Key] = {}
     for batch in source.batches(columns="keys"):
-        names = ("machine", "boot", "boot_seq", "collected_at")
-        for machine, boot, boot_seq, collected_at in zip(
-            *(batch.column(name).to_pylist() for name in names), strict=True
-        ):
-            key = (2**63 if boot_seq is None else boot_seq, collected_at or _LAST, boot)
-            if machine not in first or key < first[machine]:
-                first[machine] = key
-    return {machine: boot for machine, (_, _, boot) in first.items()}
+        for item in _keys(batch):
+            if item is not None and (item[0] not in first or item[1] < first[item[0]]):
+                first[item[0]] = item[1]
+    return first
 
 
 def learn(
@@ -66,16 +71,15 @@ def learn(
         One item a machine that was learned or refused; machines that have a baseline are left alone.
     """
     known = store.machines()
-    wanted = {machine: boot for machine, boot in first_boots(source).items() if machine not in known}
+    wanted = {machine: key for machine, key in first_boots(source).items() if machine not in known}
     nothing = References.of([])
     shared: dict[bytes, EventSequence] = {}
+    state = State.ACTIVE if activate else State.PENDING
     for batch in source.batches():
         chosen = []
-        for row, key in enumerate(
-            zip(batch.column("machine").to_pylist(), batch.column("boot").to_pylist(), strict=True)
-        ):
-            if wanted.get(key[0]) == key[1]:
-                del wanted[key[0]]  # of several samples of a boot the first counts
+        for row, item in enumerate(_keys(batch)):
+            if item is not None and wanted.get(item[0]) == item[1]:
+                del wanted[item[0]]  # of several samples of a boot the first counts
                 chosen.append(row)
         if not chosen:
             continue
@@ -83,19 +87,26 @@ def learn(
         (verdicts,) = verify_batches([rows], references=nothing, policy=policy, as_of=as_of)
         results, baselines = [], []
         for row, verdict in enumerate(verdicts.to_pylist()):
-            baseline, reasons = _learn_one(rows, row, verdict, State.ACTIVE if activate else State.PENDING, shared)
+            baseline, reasons = _learn_one(rows, row, verdict, state, policy, shared)
             if baseline is not None:
                 baselines.append(baseline)
-            state = None if baseline is None else baseline.state
-            results.append(Learned(verdict["machine"], verdict["boot"], state, reasons))
+            results.append(Learned(verdict["machine"], verdict["boot"], None if baseline is None else state, reasons))
         store.add(baselines, action="learn")
         if len(shared) > _KNOWN:
             shared.clear()
         yield from results
+    for machine, key in wanted.items():
+        gone = Finding("evidence.unreadable", Severity.HIGH, "the archive changed while it was read: this boot is gone")
+        yield Learned(machine, key[2], None, (gone,))
 
 
 def _learn_one(
-    rows: pa.RecordBatch, row: int, verdict: dict[str, Any], state: State, shared: dict[bytes, EventSequence]
+    rows: pa.RecordBatch,
+    row: int,
+    verdict: dict[str, Any],
+    state: State,
+    policy: Policy,
+    shared: dict[bytes, EventSequence],
 ) -> tuple[Baseline | None, tuple[Finding, ...]]:
     findings = tuple(finding_of(finding) for finding in verdict["findings"])
     against = tuple(f for f in findings if f.severity is Severity.HIGH or f.code == "log.absent")
@@ -103,6 +114,8 @@ def _learn_one(
         return None, against
     log = EventLog.parse(rows.column("event_log")[row].as_py())
     banks = banks_of(int(log.row["banks"]) & ~int(log.row["incomplete"]))
+    if not int(log.row["touched"]) & policy.compare_mask:
+        return None, (Finding("bank.unextended", Severity.HIGH, "this log extends none of the PCRs that are compared"),)
     if not banks:
         return None, (Finding("bank.missing", Severity.HIGH, "no bank has a digest in every event of this log"),)
     baseline = Baseline(

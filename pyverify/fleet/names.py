@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-NAME_PATTERN: Final = r"[A-Za-z0-9._-]{1,128}"
-"""A machine's or boot's name (DESIGN section 5.8), without ``.`` and ``..``."""
+from pyverify.evidence.columns import NAME_PATTERN
 
 NAME_LENGTH: Final = 128
 
@@ -17,7 +16,7 @@ _CUT: Final = "\\.."
 
 def is_name(text: str) -> bool:
     """Whether a machine or boot may be called so."""
-    return _NAME.fullmatch(text) is not None and text not in (".", "..")
+    return _NAME.fullmatch(text) is not None
 
 
 def escape_name(text: str) -> str:

@@ -19,6 +19,9 @@ from pyverify.fleet.parquet_rows import COLUMNS, KEY_COLUMNS, conform, evidence_
 
 _EVIDENCE: Final = ("event_log", "userspace_log", "ima", "quotes")
 _BUFFER: Final = 1 << 20
+_LARGE: Final = ("event_log", "userspace_log")
+_DECODED: Final = 1 << 30
+"""Bytes that lists of one batch may come to when a file repeats one value for every row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +76,24 @@ def _open(path: Path) -> Any:
     if not path.is_file():  # a link to a device would never end
         raise ArchiveError(f"{path}: is not a regular file; remove it from the data set")
     try:
-        return pq.ParquetFile(path, buffer_size=_BUFFER, pre_buffer=False)
+        reader = pq.ParquetFile(path, buffer_size=_BUFFER, pre_buffer=False)
+        if not (repeating := [name for name in _LARGE if _has_dictionary(reader.metadata, name)]):
+            return reader
+        reader.close()
+        return pq.ParquetFile(path, buffer_size=_BUFFER, pre_buffer=False, read_dictionary=repeating)
     except (OSError, pa.ArrowException) as error:
         raise _broken(path, error) from error
+
+
+def _has_dictionary(metadata: Any, name: str) -> bool:
+    """Whether a column has a dictionary page in some row group.
+
+    A few bytes of file may then say one large value for every row. Read as a dictionary it is in memory once, and the
+    rows are cut into batches by what they really are.
+    """
+    groups = (metadata.row_group(group) for group in range(metadata.num_row_groups))
+    columns = (group.column(i) for group in groups for i in range(metadata.num_columns))
+    return any(column.has_dictionary_page and column.path_in_schema == name for column in columns)
 
 
 def _broken(path: Path, error: Exception) -> ArchiveError:
@@ -111,7 +129,10 @@ def _rows_within(max_bytes: int, reader: Any, group: int, max_rows: int) -> int:
     """Rows that make about ``max_bytes``, by what the footer tells of the row group."""
     about = reader.metadata.row_group(group)
     per_row = about.total_byte_size // max(1, about.num_rows)
-    return int(max(1, min(max_rows, max_bytes // max(1, per_row))))
+    # Lists cannot be read as dictionaries: any row of them may hold all that its column chunk does.
+    columns = [about.column(i) for i in range(about.num_columns)]
+    lists = sum(c.total_uncompressed_size for c in columns if c.has_dictionary_page and "." in c.path_in_schema)
+    return int(max(1, min(max_rows, max_bytes // max(1, per_row), _DECODED // max(1, lists))))
 
 
 def _decoded(reader: Any, path: Path, group: int, batch_rows: int, columns: tuple[str, ...]) -> Iterator[Any]:

@@ -14,9 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pyverify.errors import ArchiveError
-from pyverify.evidence.columns import SCHEMA_VERSION, evidence_schema
+from pyverify.evidence.columns import NAME_PATTERN, SCHEMA_VERSION, evidence_schema
 from pyverify.fleet import limits
-from pyverify.fleet.names import NAME_PATTERN, escape_name
+from pyverify.fleet.names import escape_name
 from pyverify.fleet.rows import fault_column, source_schema
 
 COLUMNS: Final[tuple[str, ...]] = tuple(evidence_schema().names)
@@ -165,8 +165,7 @@ def _names(column: Any, what: str, faults: _Faults) -> Any:
     """A column of names, with those outside the alphabet escaped."""
     raw = column.cast(pa.binary())
     good = pc.fill_null(pc.match_substring_regex(raw, rf"\A{NAME_PATTERN}\z"), False)
-    dots = pc.is_in(raw, value_set=pa.array([b".", b".."]))
-    bad = ~_true(good) | _true(dots)
+    bad = ~_true(good)
     if not bad.any():
         return column
     faults.mark(bad & _true(column.is_null()), "evidence.name", f"the {what}'s name is missing")
@@ -188,6 +187,8 @@ def _check_limits(columns: dict[str, Any], faults: _Faults) -> None:
         many = _true(pc.fill_null(pc.greater(pc.list_value_length(column), count), False))
         faults.mark(many, "evidence.unreadable", f"more than {count} items in {name}")
         items = column.flatten()
+        hint = f"an item of {name} is null"
+        faults.mark(_rows_of(column, _true(items.is_null())), "evidence.unreadable", hint)
         for field in items.type:
             if not pa.types.is_string(field.type):
                 large = _rows_of(column, _lengths(items.field(field.name)) > limit)

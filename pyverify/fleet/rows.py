@@ -8,12 +8,10 @@ from typing import Any, Final
 
 import pyarrow as pa
 
+from pyverify.appraise.verdict import FAULT_TYPE, SOURCE_TYPE
 from pyverify.errors import ArchiveError, UsageError
 from pyverify.evidence.columns import SCHEMA_VERSION, evidence_schema
 from pyverify.fleet.members import AK_CERT, EK_CERT, EVENT_LOG, QUOTE_PARTS, USERSPACE_LOG, Boot, Member
-
-SOURCE_TYPE: Final = pa.struct([("file", pa.string()), ("row_group", pa.int32()), ("row", pa.int64())])
-FAULT_TYPE: Final = pa.struct([("code", pa.string()), ("hint", pa.string())])
 
 KEYS: Final = "keys"
 """``columns`` of a reading that wants no evidence, only which boots there are."""

@@ -6,8 +6,8 @@ import contextlib
 import datetime
 import json
 import os
+import secrets
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, Final
@@ -66,9 +66,16 @@ def verdict_writer(form: str, path: str | None) -> Iterator[Write]:
         elif form == "jsonl":
             yield lambda batch: _write_lines(file, batch)
         else:
-            rows: list[dict[str, Any]] = []
-            yield lambda batch: rows.extend(json_rows(batch))
-            file.write(json.dumps(rows, indent=1).encode() + b"\n")
+            separator = b"["
+
+            def write(batch: pa.RecordBatch) -> None:
+                nonlocal separator
+                for row in json_rows(batch):
+                    file.write(separator + b"\n" + json.dumps(row).encode())
+                    separator = b","
+
+            yield write
+            file.write((b"[" if separator == b"[" else b"") + b"\n]\n")
 
 
 def _write_lines(file: IO[bytes], batch: pa.RecordBatch) -> None:
@@ -82,15 +89,17 @@ def whole_file(path: str | None) -> Iterator[IO[bytes]]:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
-    target = Path(str(path))
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    target = Path(str(path)).resolve()
+    if target.exists() and not target.is_file():  # a device or a pipe: there is no name to take
+        with target.open("wb") as file:
+            yield file
+        return
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
-        umask = os.umask(0)
-        os.umask(umask)
-        Path(temporary).chmod(0o666 & ~umask)
-        Path(temporary).replace(target)
+        temporary.replace(target)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
