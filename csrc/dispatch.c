@@ -19,7 +19,7 @@ static const pv_kernel sha1[] = {
 };
 
 static const pv_kernel sha256[] = {
-    KERNEL(sha256, sha256, portable, 0, 1, 1300)
+    KERNEL(sha256, sha256, portable, 0, 1, 1400)
 #ifdef PV_HAVE_NEON
     KERNEL(sha256, sha256, neon, PV_CPU_NEON, 4, 3200)
 #endif

@@ -49,13 +49,20 @@ typedef struct {
   uint32_t variant;
 } lanes;
 
+/* Block sizes are powers of two, and a division by one that the compiler does not know takes longer than a round. */
+static unsigned block_shift(const work *w) { return w->shape->word_size == 4 ? 6 : 7; }
+
+static uint64_t message_size(const work *w, uint64_t job) {
+  return (uint64_t)(w->offsets[job + 1] - w->offsets[job]);
+}
+
 /* Digests or blocks that a job takes. */
 static uint64_t length(const work *w, uint64_t job) {
   if (!w->hashing) {
     return w->chain_at[job + 1] - w->chain_at[job];
   }
-  uint64_t block = w->shape->block_size, size = (uint64_t)(w->offsets[job + 1] - w->offsets[job]);
-  return (size + 1 + block / 8 + block - 1) / block;
+  uint64_t block = w->shape->block_size;
+  return (message_size(w, job) + 1 + block / 8 + block - 1) >> block_shift(w);
 }
 
 static uint32_t bucket(uint64_t n) {
@@ -71,7 +78,7 @@ static pv_content content(const void *context, uint64_t job) {
   const work *w = context;
   uint64_t size = w->shape->digest_size;
   if (w->hashing) {
-    return (pv_content){{w->data + w->offsets[job], NULL}, {(uint64_t)(w->offsets[job + 1] - w->offsets[job]), 0}};
+    return (pv_content){{w->data + w->offsets[job], NULL}, {message_size(w, job), 0}};
   }
   return (pv_content){{w->data + w->chain_at[job] * size, w->out + job * size}, {length(w, job) * size, size}};
 }
@@ -123,12 +130,12 @@ static void store_words(const work *w, const lanes *l, uint32_t lane, uint8_t *b
  * message is far below 2^61 bytes, so the upper half of SHA-512's 128-bit length is zero. */
 static void begin_tail(const work *w, lanes *l, uint32_t lane) {
   uint64_t job = l->job[lane], block = w->shape->block_size;
-  uint64_t size = (uint64_t)(w->offsets[job + 1] - w->offsets[job]), rest = size % block;
+  uint64_t size = message_size(w, job), rest = size & (block - 1);
   uint64_t blocks = rest + 1 + block / 8 > block ? 2 : 1;
   uint8_t *tail = l->tail[lane];
-  memset(tail, 0, blocks * block);
   memcpy(tail, w->data + w->offsets[job] + (size - rest), rest);
   tail[rest] = 0x80;
+  memset(tail + rest + 1, 0, blocks * block - rest - 9);
   pv_put_be64(tail + blocks * block - 8, size * 8);
   l->in_tail[lane] = 1;
   l->at[lane] = tail;
@@ -153,7 +160,7 @@ static void begin(const work *w, lanes *l, uint32_t lane, uint64_t job) {
     }
   }
   l->at[lane] = w->data + w->offsets[job];
-  l->left[lane] = (uint64_t)(w->offsets[job + 1] - w->offsets[job]) / shape->block_size;
+  l->left[lane] = message_size(w, job) >> block_shift(w);
   if (!l->left[lane]) {
     begin_tail(w, l, lane);
   }

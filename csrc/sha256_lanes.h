@@ -12,52 +12,53 @@
     d = ADD(d, t1);                                       \
     h = ADD(t1, ADD(BIG0(a), MAJ(a, b, c)));              \
   } while (0)
-#define EIGHT_ROUNDS(kw, t)                      \
-  do {                                           \
-    ROUND(a, b, c, d, e, f, g, h, kw((t)));      \
-    ROUND(h, a, b, c, d, e, f, g, kw((t) + 1));  \
-    ROUND(g, h, a, b, c, d, e, f, kw((t) + 2));  \
-    ROUND(f, g, h, a, b, c, d, e, kw((t) + 3));  \
-    ROUND(e, f, g, h, a, b, c, d, kw((t) + 4));  \
-    ROUND(d, e, f, g, h, a, b, c, kw((t) + 5));  \
-    ROUND(c, d, e, f, g, h, a, b, kw((t) + 6));  \
-    ROUND(b, c, d, e, f, g, h, a, kw((t) + 7));  \
+#define SIXTEEN_ROUNDS(kw)                  \
+  do {                                      \
+    ROUND(a, b, c, d, e, f, g, h, kw(0));   \
+    ROUND(h, a, b, c, d, e, f, g, kw(1));   \
+    ROUND(g, h, a, b, c, d, e, f, kw(2));   \
+    ROUND(f, g, h, a, b, c, d, e, kw(3));   \
+    ROUND(e, f, g, h, a, b, c, d, kw(4));   \
+    ROUND(d, e, f, g, h, a, b, c, kw(5));   \
+    ROUND(c, d, e, f, g, h, a, b, kw(6));   \
+    ROUND(b, c, d, e, f, g, h, a, kw(7));   \
+    ROUND(a, b, c, d, e, f, g, h, kw(8));   \
+    ROUND(h, a, b, c, d, e, f, g, kw(9));   \
+    ROUND(g, h, a, b, c, d, e, f, kw(10));  \
+    ROUND(f, g, h, a, b, c, d, e, kw(11));  \
+    ROUND(e, f, g, h, a, b, c, d, kw(12));  \
+    ROUND(d, e, f, g, h, a, b, c, kw(13));  \
+    ROUND(c, d, e, f, g, h, a, b, kw(14));  \
+    ROUND(b, c, d, e, f, g, h, a, kw(15));  \
   } while (0)
-#define FIRST(t) ADD(w[t], SET1(pv_sha256_k[t]))
-#define LATER(t)                                                             \
-  ADD(w[(t) & 15] = ADD(ADD(w[(t) & 15], SMALL0(w[((t) + 1) & 15])),         \
-                        ADD(w[((t) + 9) & 15], SMALL1(w[((t) + 14) & 15]))), \
-      SET1(pv_sha256_k[t]))
-#define PADDING(t) SET1(pv_sha256_padding_kw[t])
+#define FIRST(t) ADD(w[t], SET1(k[t]))
+#define LATER(t)                                                      \
+  ADD(w[t] = ADD(ADD(w[t], SMALL0(w[((t) + 1) & 15])),                \
+                 ADD(w[((t) + 9) & 15], SMALL1(w[((t) + 14) & 15]))), \
+      SET1(k[t]))
+#define PADDING(t) SET1(kw[t])
 #define ENTER(v) VEC a = v[0], b = v[1], c = v[2], d = v[3], e = v[4], f = v[5], g = v[6], h = v[7]
 #define FEED_FORWARD(v)                                                                      \
   (v[0] = ADD(v[0], a), v[1] = ADD(v[1], b), v[2] = ADD(v[2], c), v[3] = ADD(v[3], d),      \
    v[4] = ADD(v[4], e), v[5] = ADD(v[5], f), v[6] = ADD(v[6], g), v[7] = ADD(v[7], h))
 
-/* One block a lane, its words in w (which is used up). */
+/* One block a lane, its words in w (which is used up). Looped by sixteen rounds: all 64 in a row fit no cache of
+ * decoded instructions. */
 static inline __attribute__((always_inline)) void compress(VEC v[8], VEC w[16]) {
+  const uint32_t *k = pv_sha256_k;
   ENTER(v);
-  EIGHT_ROUNDS(FIRST, 0);
-  EIGHT_ROUNDS(FIRST, 8);
-  EIGHT_ROUNDS(LATER, 16);
-  EIGHT_ROUNDS(LATER, 24);
-  EIGHT_ROUNDS(LATER, 32);
-  EIGHT_ROUNDS(LATER, 40);
-  EIGHT_ROUNDS(LATER, 48);
-  EIGHT_ROUNDS(LATER, 56);
+  SIXTEEN_ROUNDS(FIRST);
+  for (k += 16; k < pv_sha256_k + 64; k += 16) {
+    SIXTEEN_ROUNDS(LATER);
+  }
   FEED_FORWARD(v);
 }
 
 static inline __attribute__((always_inline)) void compress_padding(VEC v[8]) {
   ENTER(v);
-  EIGHT_ROUNDS(PADDING, 0);
-  EIGHT_ROUNDS(PADDING, 8);
-  EIGHT_ROUNDS(PADDING, 16);
-  EIGHT_ROUNDS(PADDING, 24);
-  EIGHT_ROUNDS(PADDING, 32);
-  EIGHT_ROUNDS(PADDING, 40);
-  EIGHT_ROUNDS(PADDING, 48);
-  EIGHT_ROUNDS(PADDING, 56);
+  for (const uint32_t *kw = pv_sha256_padding_kw; kw < pv_sha256_padding_kw + 64; kw += 16) {
+    SIXTEEN_ROUNDS(PADDING);
+  }
   FEED_FORWARD(v);
 }
 
