@@ -282,6 +282,8 @@ class _Appraisal:
     ) -> dict[int, list[tuple[bytes | None, bytes | None]]]:
         """Event findings of the rows that differ, and the values that their stages show."""
         anywhere = np.bitwise_or.reduce([*differs.values(), np.zeros(self.n, np.uint32)])
+        # What differs is not trusted, whatever the explanation finds.
+        self.findings.high |= judged & (anywhere & np.uint32(self.policy.compare_mask) != 0)
         stage_values = {}
         for row in np.flatnonzero(judged & (anywhere != 0)):
             profile = int(self.references.profile[self.baseline[row]])

@@ -5,8 +5,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
-/* Sharing on, under any key. */
-#define KEY 0x5EEDF00DCAFED00Dull
+#include "key.h"
 
 static int failures;
 

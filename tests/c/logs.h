@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "key.h"
 #include "pyverify.h"
 
 #define ALL_BANKS ((1u << PV_BANKS) - 1)
