@@ -13,6 +13,7 @@ from bench.baselines import AS_OF, POLICY
 from pyverify.algorithms import banks_of
 from pyverify.appraise.appraisal import evidence_ids, verify_batches
 from pyverify.baseline.references import References
+from pyverify.evidence.columns import Ragged
 from pyverify.replay import replay
 
 STAGES: Final = ("reading", "scan+replay", "compare", "ids", "findings+columns")
@@ -39,7 +40,7 @@ def stage_seconds(batches: Iterable[Any], references: References) -> dict[str, f
             for bank, values in replayed.values.items():
                 references.differs(bank, values, profile, POLICY.compare_mask | POLICY.report_mask)
         with _timed(taken, "ids"):
-            evidence_ids(batch)
+            evidence_ids(batch, Ragged.from_arrow(batch.column("event_log")))
     steps = sum(taken[name] for name in ("scan+replay", "compare", "ids"))
     taken["findings+columns"] = max(0.0, taken["findings+columns"] - steps)
     return taken

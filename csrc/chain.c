@@ -1,9 +1,7 @@
 /* From event rows to chains: counts, then copies; it trusts nothing of the scan but re-checks every bound. */
 #include "chain.h"
 
-#include <string.h>
-
-static const uint32_t EV_NO_ACTION = 3;
+#include "reader.h"
 
 static int extends(const pv_event *e, uint32_t bank) {
   return e->type != EV_NO_ACTION && e->digest_at[bank] != PV_NO_DIGEST && e->pcr < PV_PCRS;

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pyverify._core import ffi, lib
-from pyverify.algorithms import BANKS, PCRS, banks_of
+from pyverify.algorithms import BANKS, BY_NAME, PCRS, banks_of
 from pyverify.errors import PyverifyError, UsageError
 
 LOG_DTYPE: Final = np.dtype(
@@ -174,7 +174,7 @@ def replay(
     """
     n = _count(blob, offsets)
     logs = np.zeros(n, LOG_DTYPE)
-    values = {name: np.empty((n, PCRS, size), np.uint8) for name in banks_of(banks) for size in (_size(name),)}
+    values = {name: np.empty((n, PCRS, BY_NAME[name].size), np.uint8) for name in banks_of(banks)}
     offsets_pointer = _pointer("int64_t[]", offsets, np.int64)
     scratch = _scratch(int(lib.pv_replay_scratch(offsets_pointer, 0, n)))
     outputs = [
@@ -214,10 +214,6 @@ def _scratch(size: int) -> npt.NDArray[np.uint8]:
         kept = kept[-kept.ctypes.data % _ALIGNMENT :]
         _local.scratch = kept if size <= _KEPT else None
     return kept
-
-
-def _size(bank: str) -> int:
-    return next(algorithm.size for algorithm in BANKS if algorithm.name == bank)
 
 
 def extend(

@@ -81,9 +81,10 @@ def verify(
     return Verdict.from_row(verdicts.to_pylist()[0])
 
 
-def evidence_ids(batch: pa.RecordBatch) -> list[bytes]:
+def evidence_ids(batch: pa.RecordBatch, logs: Ragged) -> list[bytes]:
     """For each row the SHA-256 over its evidence: equal bytes of equal kinds have equal ids.
 
+    ``logs`` is the batch's column of event logs, which is laid out already.
     What is hashed: for each column of evidence that was sent, its name, how many byte strings it has, and the SHA-256
     of each; for one that is absent in a list, nothing but a mark.
     """
@@ -93,7 +94,6 @@ def evidence_ids(batch: pa.RecordBatch) -> list[bytes]:
             continue
         tag = name.encode() + b"\0"
         if name == "event_log":
-            logs = Ragged.from_arrow(column)
             digests = _native.hash_messages(BY_NAME["sha256"].index, logs.blob, logs.offsets)
             for row in np.flatnonzero(logs.present).tolist():
                 facts[row].append(tag + b"\1" + digests[row].tobytes())
@@ -156,7 +156,9 @@ class _Appraisal:
         self.logs = Ragged.from_arrow(batch.column("event_log"))
         self.machines = [name or "" for name in batch.column("machine").to_pylist()]
         self.baseline = references.find(self.machines)
-        self.ids = evidence_ids(batch)
+        known = self.baseline >= 0
+        self.baseline_index = pa.array(np.where(known, self.baseline, 0), mask=~known)
+        self.ids = evidence_ids(batch, self.logs)
 
     def verdicts(self) -> pa.RecordBatch:
         """All steps, in the order in which findings read best."""
@@ -225,9 +227,7 @@ class _Appraisal:
         known = self.baseline >= 0
         active = np.zeros(self.n, np.bool_)
         active[known] = self.references.active[self.baseline[known]]
-        learned_from = self.references.columns.field("evidence_id").take(
-            pa.array(np.where(known, self.baseline, 0), mask=~known)
-        )
+        learned_from = self.references.columns.field("evidence_id").take(self.baseline_index)
         here = np.fromiter((a == b for a, b in zip(learned_from.to_pylist(), self.ids, strict=True)), np.bool_, self.n)
         notes = (
             (
@@ -277,11 +277,16 @@ class _Appraisal:
         self.findings.add_to_all(np.flatnonzero(only_weak), Finding("bank.weak", Severity.WARNING, words))
         return differs, compared
 
+    def _anywhere(self, differs: dict[str, npt.NDArray[np.uint32]]) -> npt.NDArray[np.uint32]:
+        """For each row the PCRs that differ in some bank."""
+        anywhere: npt.NDArray[np.uint32] = np.bitwise_or.reduce([*differs.values(), np.zeros(self.n, np.uint32)])
+        return anywhere
+
     def _explain(
         self, replayed: Replayed, differs: dict[str, npt.NDArray[np.uint32]], judged: npt.NDArray[np.bool_]
     ) -> dict[int, list[tuple[bytes | None, bytes | None]]]:
         """Event findings of the rows that differ, and the values that their stages show."""
-        anywhere = np.bitwise_or.reduce([*differs.values(), np.zeros(self.n, np.uint32)])
+        anywhere = self._anywhere(differs)
         # What differs is not trusted, whatever the explanation finds.
         self.findings.high |= judged & (anywhere & np.uint32(self.policy.compare_mask) != 0)
         stage_values = {}
@@ -330,9 +335,7 @@ class _Appraisal:
         stage_values: dict[int, list[tuple[bytes | None, bytes | None]]],
     ) -> pa.RecordBatch:
         known = self.baseline >= 0
-        rows = pa.array(np.where(known, self.baseline, 0), mask=~known)
-        baselines = [self.references.columns.field(name).take(rows) for name in ("scope", "id", "version")]
-        anywhere = np.bitwise_or.reduce([*differs.values(), np.zeros(self.n, np.uint32)])
+        baselines = [self.references.columns.field(n).take(self.baseline_index) for n in ("scope", "id", "version")]
         mask = self.policy.compare_mask | self.policy.report_mask
         columns: dict[str, Any] = {
             "schema_version": self._repeated("schema_version", SCHEMA_VERSION),
@@ -350,7 +353,10 @@ class _Appraisal:
             "pcrs_proven": _bank_masks(np.zeros(self.n, np.uint32), 0),
             "pcrs_unproven": _bank_masks(compared, mask),
             "stages": stage_columns(
-                anywhere & np.uint32(self.policy.compare_mask), judged, self.policy.compare_mask, stage_values
+                self._anywhere(differs) & np.uint32(self.policy.compare_mask),
+                judged,
+                self.policy.compare_mask,
+                stage_values,
             ),
             "findings": self.findings.to_arrow(),
             "source": self._optional("source"),

@@ -61,10 +61,7 @@ def inspect(args: argparse.Namespace) -> int:
             import yaml
 
             yaml.safe_dump(document, sys.stdout, sort_keys=False, width=160)
-    if log.fault is not None:
-        raise EvidenceError(log.fault.code, f"{args.file}: {log.fault}")
-    if not len(log):
-        raise EvidenceError("log.absent", f"{args.file}: log.absent the file is empty")
+    log.check(args.file)
     return 0
 
 
@@ -123,10 +120,7 @@ def replay(args: argparse.Namespace) -> int:
     if expected is not None:
         answer = max([_compare(path, values[path], expected) for path in logs])
     for path, log in logs.items():
-        if log.fault is not None:
-            raise EvidenceError(log.fault.code, f"{path}: {log.fault}")
-        if not len(log):
-            raise EvidenceError("log.absent", f"{path}: log.absent the file is empty")
+        log.check(path)
     return answer
 
 

@@ -102,11 +102,20 @@ class EventLog(Sequence[Event]):
             EvidenceError: the log is empty (``log.absent``) or has a fault.
         """
         log = cls.read(data)
-        if not data:
-            raise EvidenceError("log.absent", "the log is empty")
-        if (fault := log.fault) is not None:
-            raise EvidenceError(fault.code, str(fault), offset=fault.offset, event=fault.event)
+        log.check()
         return log
+
+    def check(self, name: str = "") -> None:
+        """Raises what is wrong with the log; ``name``, such as its file's, goes before the words.
+
+        Raises:
+            EvidenceError: the log is empty (``log.absent``) or has a fault.
+        """
+        where = f"{name}: " if name else ""
+        if (fault := self.fault) is not None:
+            raise EvidenceError(fault.code, f"{where}{fault}", offset=fault.offset, event=fault.event)
+        if not self.data:
+            raise EvidenceError("log.absent", f"{where}log.absent the log is empty")
 
     @property
     def fault(self) -> Fault | None:
@@ -166,8 +175,8 @@ class EventLog(Sequence[Event]):
             EvidenceError: the log has a fault.
             UsageError: a bank that the log does not have, or an unknown variant.
         """
-        if (fault := self.fault) is not None:
-            raise EvidenceError(fault.code, str(fault), offset=fault.offset, event=fault.event)
+        if self.fault is not None:
+            self.check()
         wanted = tuple(self.banks if banks is None else banks)
         if missing := set(wanted) - set(self.banks):
             raise UsageError(f"the log has no bank {', '.join(sorted(missing))}; it has {', '.join(self.banks)}")
