@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pyverify import EventLog, EvidenceError, Ragged, UsageError, _native
+from pyverify._native import core
 from pyverify.algorithms import BY_NAME
 from pyverify.replay import replay
 
@@ -282,6 +283,6 @@ def test_scratch_is_enough_where_blocks_of_logs_cut_tiles_short():
     """Equal logs are looked for in blocks of 4,096, at whose ends a tile ends too; each call here begins afresh."""
     sizes = [600_000, 600_000, *([200] * 4094), 300_000, 700_000]
     batch = Ragged.of([bytes([1 + i % 7]) * size for i, size in enumerate(sizes)])
-    _native._local.__dict__.clear()
+    core._local.__dict__.clear()
     logs, _ = _native.replay(batch.blob, batch.offsets, 2)
     assert len(logs) == len(sizes)
