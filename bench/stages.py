@@ -11,7 +11,8 @@ import numpy as np
 
 from bench.baselines import AS_OF, POLICY
 from pyverify.algorithms import banks_of
-from pyverify.appraise.appraisal import evidence_ids, verify_batches
+from pyverify.appraise.appraisal import verify_batches
+from pyverify.appraise.rows import evidence_ids, log_digests
 from pyverify.baseline.references import References
 from pyverify.evidence.columns import Ragged
 from pyverify.replay import replay
@@ -40,7 +41,8 @@ def stage_seconds(batches: Iterable[Any], references: References) -> dict[str, f
             for bank, values in replayed.values.items():
                 references.differs(bank, values, profile, POLICY.compare_mask | POLICY.report_mask)
         with _timed(taken, "ids"):
-            evidence_ids(batch, Ragged.from_arrow(batch.column("event_log")))
+            logs = Ragged.from_arrow(batch.column("event_log"))
+            evidence_ids(batch, logs.present, log_digests(logs))
     steps = sum(taken[name] for name in ("scan+replay", "compare", "ids"))
     taken["findings+columns"] = max(0.0, taken["findings+columns"] - steps)
     return taken

@@ -1,0 +1,94 @@
+"""What each log of a batch says against itself, whatever it is compared with: structure, data, Secure Boot.
+
+Fleets repeat themselves, so a log is looked at once: its findings are kept, by its digest, for when it comes again.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Iterator
+from typing import Final, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from pyverify.appraise.finding_columns import FindingColumns
+from pyverify.evidence.columns import Ragged
+from pyverify.evidence.scanned import ScannedLogs
+from pyverify.findings import Finding
+
+_KEPT: Final = 16_384
+"""Logs whose findings are kept: a few hundred bytes each where the log is honest."""
+
+Check: TypeAlias = Callable[[ScannedLogs, int], Iterator[tuple[int, Finding]]]
+"""Looks at a batch of distinct logs in the banks of a mask; yields the number of a log and a finding of it."""
+
+
+class _Kept:
+    """Findings by key, the least recently used going first. Safe to share among threads."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._lock = threading.Lock()
+        self._findings: OrderedDict[bytes, tuple[Finding, ...]] = OrderedDict()
+
+    def get(self, key: bytes) -> tuple[Finding, ...] | None:
+        with self._lock:
+            found = self._findings.get(key)
+            if found is not None:
+                self._findings.move_to_end(key)
+            return found
+
+    def put(self, key: bytes, findings: tuple[Finding, ...]) -> None:
+        with self._lock:
+            self._findings[key] = findings
+            if len(self._findings) > self._size:
+                self._findings.popitem(last=False)
+
+
+_kept: Final = _Kept(_KEPT)
+
+
+def check_logs(
+    logs: Ragged,
+    digests: npt.NDArray[np.uint8],
+    banks: npt.NDArray[np.uint32],
+    rows: npt.NDArray[np.intp],
+    findings: FindingColumns,
+    check: Check,
+) -> None:
+    """Adds what a check finds in the logs of these rows.
+
+    Args:
+        logs: all logs of the batch.
+        digests: SHA-256 of each, uint8 of shape [n, 32]; equal digests are equal logs.
+        banks: the banks in which each is looked at, uint32 of shape [n].
+        rows: numbers of the rows whose logs are looked at.
+        findings: where to.
+        check: the same in every call of a process.
+    """
+    if not len(rows):
+        return
+    keys = np.ascontiguousarray(np.concatenate([digests[rows], banks[rows, None].view(np.uint8)], axis=1))
+    names = keys.view(np.dtype((np.void, keys.shape[1])))[:, 0]
+    _, first, distinct_of = np.unique(names, return_index=True, return_inverse=True)
+    found = [_kept.get(names[i].tobytes()) for i in first]
+    by_banks: defaultdict[int, list[int]] = defaultdict(list)
+    for distinct, kept in enumerate(found):
+        if kept is None:
+            by_banks[int(banks[rows[first[distinct]]])].append(distinct)
+    for mask, unknown in by_banks.items():
+        own: list[list[Finding]] = [[] for _ in unknown]
+        scanned = ScannedLogs.of(Ragged.of([logs[int(rows[first[distinct]])] for distinct in unknown]))
+        for log, finding in check(scanned, mask):
+            own[log].append(finding)
+        for distinct, of_log in zip(unknown, own, strict=True):
+            found[distinct] = tuple(of_log)
+            _kept.put(names[first[distinct]].tobytes(), tuple(of_log))
+    with_finding: defaultdict[Finding, list[int]] = defaultdict(list)
+    for distinct, of_distinct in enumerate(found):
+        for finding in of_distinct or ():
+            with_finding[finding].append(distinct)
+    for finding, distincts in with_finding.items():
+        findings.add_to_all(rows[np.isin(distinct_of, distincts)], finding)

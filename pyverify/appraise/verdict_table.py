@@ -1,0 +1,64 @@
+"""Verdict rows as an Arrow table of :data:`pyverify.appraise.verdict.VERDICT_SCHEMA`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from pyverify.algorithms import BANKS
+from pyverify.appraise.finding_columns import FindingColumns
+from pyverify.appraise.verdict import VERDICT_SCHEMA, Outcome
+
+_TRUSTED, _UNTRUSTED, _UNMEASURED, _ERROR = range(4)
+_OUTCOMES: Final = pa.array(
+    [str(name) for name in (Outcome.TRUSTED, Outcome.UNTRUSTED, Outcome.UNMEASURED, Outcome.ERROR)]
+)
+
+
+def outcomes(findings: FindingColumns, judged: npt.NDArray[np.bool_], empty: npt.NDArray[np.bool_]) -> pa.Array:
+    """The verdict of each row: trusted is what remains when nothing else applies AND the row was compared."""
+    outcome = np.where(judged & ~findings.unmeasured, _TRUSTED, _UNMEASURED)
+    outcome[findings.high] = _UNTRUSTED
+    outcome[empty] = _UNMEASURED
+    outcome[findings.error] = _ERROR
+    return _OUTCOMES.take(pa.array(outcome))
+
+
+def bank_masks(masks: Mapping[str, npt.NDArray[np.uint32]], n: int) -> pa.Array:
+    """A list of {bank, mask} a row, of the banks whose mask of PCRs is not 0.
+
+    ``masks`` are by bank uint32 of shape [n]. Few rows differ in them, so each distinct list is made once.
+    """
+    names = list(masks)
+    table = np.stack([masks[name] for name in names], axis=1) if names else np.zeros((n, 0), np.uint32)
+    distinct, inverse = np.unique(table, axis=0, return_inverse=True)
+    lists = [
+        [{"bank": name, "mask": int(mask)} for name, mask in zip(names, row, strict=True) if mask] for row in distinct
+    ]
+    return pa.array(lists, VERDICT_SCHEMA.field("pcrs_unproven").type).take(pa.array(inverse.reshape(-1)))
+
+
+def masks_in(banks: npt.NDArray[np.uint32], mask: int) -> dict[str, npt.NDArray[np.uint32]]:
+    """By bank the same mask of PCRs for each row that has the bank's bit."""
+    return {
+        bank.name: np.where(banks >> np.uint32(bank.index) & 1 != 0, np.uint32(mask), np.uint32(0)) for bank in BANKS
+    }
+
+
+def verdict_table(n: int, columns: Mapping[str, Any]) -> pa.RecordBatch:
+    """The rows of a batch: a column is an Arrow array, a list of n values, or one value for all rows (a scalar)."""
+    arrays = []
+    for field in VERDICT_SCHEMA:
+        column = columns.get(field.name)
+        if column is None:
+            column = pa.nulls(n, field.type)
+        elif isinstance(column, list):
+            column = pa.array(column, field.type)
+        elif not isinstance(column, (pa.Array, pa.ChunkedArray)):
+            column = pa.repeat(pa.scalar(column, field.type), n)
+        arrays.append(column if column.type == field.type else column.cast(field.type))
+    return pa.record_batch(arrays, schema=VERDICT_SCHEMA)
