@@ -65,6 +65,8 @@ class BootSummary:
     kernels: tuple[Item, ...]
     command_lines: tuple[Item, ...]
     initrds: tuple[Item, ...]
+    left_out: int
+    """Items past the 32 of a kind, not listed. No boot has so many: whoever wrote the log may hide one among them."""
     secure_boot: SecureBoot
 
     def as_json(self) -> dict[str, Any]:
@@ -75,6 +77,7 @@ class BootSummary:
             "events": self.events,
             "banks": list(self.banks),
             **lists,
+            "left_out": self.left_out,
             "secure_boot": {
                 "enabled": boot.enabled,
                 "state": boot.state,
@@ -103,6 +106,8 @@ class BootSummary:
         for name, title in _LISTS:
             items: tuple[Item, ...] = getattr(self, name)
             rows += [(title, _line(item)) for item in items] or [(title, "not in the log")]
+        if self.left_out:
+            rows.append(("left out", f"{self.left_out} more, which may matter: see the events themselves"))
         rows += _secure_boot_rows(self.secure_boot)
         width = max(len(title) for title, _ in rows)
         return [f"{title:<{width}}  {text}" for title, text in rows] + ["(?) a hint: nothing in the log proves it"]
@@ -167,7 +172,9 @@ def summarise(log: EventLog, verified: Sequence[int], allow: Allowances = STRICT
             told.read(event, verified[event.number] == 1)
     told.finish()
     kinds = {name: _unlike(getattr(told, name)) for name, _ in _LISTS}
-    return BootSummary(events=len(log), banks=log.banks, secure_boot=boot, **kinds)
+    left_out = sum(max(len(items) - _MAX_ITEMS, 0) for items in kinds.values())
+    listed = {name: items[:_MAX_ITEMS] for name, items in kinds.items()}
+    return BootSummary(events=len(log), banks=log.banks, left_out=left_out, secure_boot=boot, **listed)
 
 
 def _unlike(items: Iterable[Item]) -> tuple[Item, ...]:
@@ -176,7 +183,7 @@ def _unlike(items: Iterable[Item]) -> tuple[Item, ...]:
     for item in items:
         if item.value not in unlike or (item.proven and not unlike[item.value].proven):
             unlike[item.value] = item
-    return tuple(unlike.values())[:_MAX_ITEMS]
+    return tuple(unlike.values())
 
 
 def _version(event: Event) -> str:
