@@ -5,8 +5,13 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass, field
 
-from conftest import ALGORITHMS, hash_of
+from conftest import ALGORITHMS, DATA, hash_of
 
+from pyverify import EventLog
+from pyverify.appraise.secure_boot import Allowances, secure_boot
+
+SECURE_BOOT_LOG = (DATA / "logs" / "60_sb_first_boot.bin").read_bytes()
+SHA256_LIST = bytes.fromhex("2616c4c14c509240aca941f936934328")
 NAMES = {number: name for name, (number, _) in ALGORITHMS.items()}
 GLOBAL = bytes.fromhex("61dfe48bca93d211aa0d00e098032b8c")
 IMAGE_SECURITY = bytes.fromhex("cbb219d73a3d9645a3bcdad00e67656f")
@@ -113,3 +118,19 @@ def verified(log) -> list[int]:
         right = any(all(hash_of(bank, form) == digest for bank, digest in event.digests.items()) for form in forms)
         flags.append(int(right))
     return flags
+
+
+def judged(data: bytes, **allow: bool):
+    log = EventLog.parse(data)
+    return secure_boot(log, verified(log), Allowances(**allow))
+
+
+def codes(boot, severity: str = "high") -> set[str]:
+    return {finding.code for finding in boot.findings if finding.severity == severity}
+
+
+def hashes(*digests: bytes, header: bytes = b"") -> bytes:
+    """An EFI_SIGNATURE_LIST of SHA-256 hashes."""
+    size = 28 + len(header) + 48 * len(digests)
+    body = b"".join(bytes(16) + digest for digest in digests)
+    return SHA256_LIST + struct.pack("<III", size, len(header), 48) + header + body
