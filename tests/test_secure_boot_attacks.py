@@ -79,6 +79,11 @@ ATTACKS = {
     "53: PK before SecureBoot": (lambda log: log.move(log.find("PK"), log.find("SecureBoot")), X),
     "53: dbx before db": (lambda log: log.move(log.find("dbx"), log.find("db")), X),
     "53: SecureBoot after the separator": (lambda log: log.move(log.find("SecureBoot"), log.separator()), X),
+    "53: dbt after the separator": (
+        lambda log: log.insert(log.separator() + 1, D, variable(IMAGE_SECURITY, "dbt", hashes(bytes(32)))),
+        X,
+    ),
+    "53: dbx twice in a row": (_again("dbx", None), X),
     "54: two bytes": (_secure_boot(content=b"\1\0"), X),
     "54: value 2": (_secure_boot(content=b"\2"), X),
     "54: value ff": (_secure_boot(content=b"\xff"), X),
@@ -207,6 +212,25 @@ def test_a_fleet_has_the_findings_of_its_logs_one_by_one():
         alone = () if log.fault or not data else secure_boot(log, flags[row]).findings
         assert tuple(finding for at, finding in told if at == row) == alone, row
     assert len(told) > 100
+
+
+def test_logs_of_one_batch_that_touch_each_other_stay_apart():
+    """A SHA-1 log has no header: its first event may be PCR 7's, and so may the last of the log before it."""
+
+    def sha1_log(*events):
+        return b"".join(
+            struct.pack("<II", 7, kind) + hash_of("sha1", data) + struct.pack("<I", len(data)) + data
+            for kind, data in events
+        )
+
+    off = (D, variable(GLOBAL, "SecureBoot", b"\0"))
+    logs = [sha1_log(off), sha1_log(off, (EV_SEPARATOR, bytes(4))), sha1_log((EFI_ACTION, b"UEFI Debug Mode"), off)]
+    scanned = ScannedLogs.of(Ragged.of(logs))
+    told = list(secure_boot_findings(scanned, np.ones(len(scanned.events), np.int8)))
+    for row, data in enumerate(logs):
+        log = EventLog.parse(data)
+        assert tuple(finding for at, finding in told if at == row) == secure_boot(log, [1] * len(log)).findings
+    assert {row for row, _ in told} == {0, 1, 2}
 
 
 def test_equal_boards_are_judged_once_and_events_keep_their_own_numbers():

@@ -169,7 +169,7 @@ def summarise(log: EventLog, verified: Sequence[int], allow: Allowances = STRICT
     told = _Telling()
     for event in log:
         if event.extended:
-            told.read(event, verified[event.number] == 1)
+            told.read(event, bool(verified[event.number] == 1))
     told.finish()
     kinds = {name: _unlike(getattr(told, name)) for name, _ in _LISTS}
     left_out = sum(max(len(items) - _MAX_ITEMS, 0) for items in kinds.values())
