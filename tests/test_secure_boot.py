@@ -32,7 +32,7 @@ from pyverify import EventLog, EvidenceError, UsageError
 from pyverify.appraise.secure_boot import secure_boot, secure_boot_findings
 from pyverify.evidence.columns import Ragged
 from pyverify.evidence.scanned import ScannedLogs
-from pyverify.evidence.signatures import signatures
+from pyverify.evidence.signature_databases import signatures
 
 STATES = {b"\1": "enabled", b"\0": "disabled"}
 

@@ -30,7 +30,7 @@ from pyverify.evidence.event_types import EV_NO_ACTION
 from pyverify.evidence.eventlog import Event, EventLog
 from pyverify.evidence.sbat import SbatRow
 from pyverify.evidence.scanned import ScannedLogs
-from pyverify.evidence.signatures import Signature
+from pyverify.evidence.signature_databases import Signature
 from pyverify.findings import Finding, Severity
 
 State = Literal["enabled", "disabled", "not-initialised", "ambiguous", "unknown"]

@@ -15,7 +15,7 @@ from pyverify.evidence import event_types as types
 from pyverify.evidence import uefi
 from pyverify.evidence.eventlog import Event
 from pyverify.evidence.sbat import SbatRow, parse_sbat
-from pyverify.evidence.signatures import Signature, signatures
+from pyverify.evidence.signature_databases import Signature, signatures
 from pyverify.evidence.text import escape
 from pyverify.evidence.uefi import GLOBAL_VARIABLE, IMAGE_SECURITY_DATABASE, SHIM_LOCK, Undecodable, Variable
 from pyverify.findings import Finding, Severity

@@ -7,7 +7,7 @@ from conftest import hash_of, shared
 from log_editor import hashes, judged
 
 from pyverify.evidence.sbat import parse_sbat, sbat_at_least
-from pyverify.evidence.signatures import dbx_covers, signatures
+from pyverify.evidence.signature_databases import dbx_covers, signatures
 
 ALGORITHM_OF_ENTRY = "c1c41626-504c-4092-aca9-41f936934328"
 
