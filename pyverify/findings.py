@@ -86,6 +86,7 @@ _TABLE: Final = (
     Code("ima.endianness", Severity.HIGH, "IMA list: of the other byte order", Effect.ERROR),
     Code("ima.template", Severity.HIGH, "IMA list: unknown template", Effect.ERROR),
     Code("cel.format", Severity.HIGH, "TLV, JSON or JSON-seq that does not parse strictly", Effect.ERROR),
+    Code("cel.numbering", Severity.WARNING, "numbers of a canonical log's records that repeat, go back or are missing"),
     Code(
         "quote.format",
         Severity.HIGH,

@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import re
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
+
+from pyverify.evidence.strict_json import decode, kind
 
 _RFC3339: Final = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ]([0-9]{2}:[0-9]{2}:[0-9]{2})(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})"
 )
 _BOOT_SEQ_END: Final = 1 << 63
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key stands there twice")
-    return found
-
-
-def _constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
-
-
-_DECODER: Final = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_constant)
 
 
 def parse_evidence_json(data: bytes) -> tuple[int | None, datetime | None]:
@@ -33,14 +20,7 @@ def parse_evidence_json(data: bytes) -> tuple[int | None, datetime | None]:
     Raises:
         ValueError: it is not strict JSON or a value is of the wrong type; the message says which and why.
     """
-    try:
-        found = _DECODER.decode(data.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        raise ValueError(f"not UTF-8 at byte {error.start}") from None
-    except json.JSONDecodeError as error:
-        raise ValueError(f"not JSON at line {error.lineno} column {error.colno}: {error.msg}") from None
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
+    found = decode(data)
     if not isinstance(found, dict):
         raise ValueError('must be an object such as {"boot_seq": 7}')
     return _boot_seq(found.get("boot_seq")), _collected_at(found.get("collected_at"))
@@ -51,7 +31,7 @@ def _boot_seq(value: object) -> int | None:
         return None
     # bool is an int in Python, and 7.0 equals 7: neither is what was asked for (SPEC section 10.1 row 30).
     if type(value) is not int:
-        raise ValueError(f"boot_seq must be a whole number, not {_json_type(value)}")
+        raise ValueError(f"boot_seq must be a whole number, not {kind(value)}")
     if not 0 <= value < _BOOT_SEQ_END:
         raise ValueError("boot_seq is out of range 0 to 2^63 - 1")
     return value
@@ -61,7 +41,7 @@ def _collected_at(value: object) -> datetime | None:
     if value is None:
         return None
     if not isinstance(value, str):
-        raise ValueError(f"collected_at must be a string, not {_json_type(value)}")
+        raise ValueError(f"collected_at must be a string, not {kind(value)}")
     match = _RFC3339.fullmatch(value)
     if match is None:
         raise ValueError("collected_at must be an RFC 3339 time with its zone, such as 2026-11-01T08:00:00Z")
@@ -71,15 +51,3 @@ def _collected_at(value: object) -> datetime | None:
         return datetime.fromisoformat(f"{day}T{clock}{fraction}{zone.upper()}").astimezone(UTC)
     except (ValueError, OverflowError):
         raise ValueError("collected_at is no time that exists") from None
-
-
-def _json_type(value: object) -> str:
-    names = {
-        bool: "true or false",
-        float: "a fraction",
-        str: "a string",
-        list: "a list",
-        dict: "an object",
-        int: "a number",
-    }
-    return names.get(type(value), "that")
