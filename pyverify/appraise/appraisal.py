@@ -15,8 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pyverify.algorithms import banks_of, mask_of
-from pyverify.appraise.comparison import Comparison, PcrValues, StageValues
+from pyverify.appraise.comparison import Comparison, PcrMasks, PcrValues, StageValues
 from pyverify.appraise.finding_columns import FindingColumns
+from pyverify.appraise.judged_logs import judged_logs
 from pyverify.appraise.policy import Policy
 from pyverify.appraise.rows import conform, evidence_ids, has_values, log_digests, row_faults
 from pyverify.appraise.stages import stage_columns
@@ -52,6 +53,8 @@ def verify_batches(
     """
     if as_of.tzinfo is None:
         raise UsageError("as_of needs a time zone")
+    if policy.quote != "no":
+        raise UsageError(f"policy {policy.name!r} requires signed quotes, which cannot be judged yet")
     for batch in batches:
         yield _Appraisal(batch, references, policy, as_of).verdicts()
 
@@ -87,31 +90,22 @@ class _Appraisal:
             np.flatnonzero(empty),
             Finding("log.absent", Severity.INFO, "no event log, or an empty one: nothing says what was booted"),
         )
-        foreign = self._foreign_kinds() & ~unreadable & ~empty
+        judged_as = judged_logs(self.batch, self.logs, self.digests, unreadable | empty, self.findings)
         wanted = self._wanted_banks()
-        replayed = self._replay(wanted)
-        ignored = unreadable | empty | foreign
+        replayed = self._replay(judged_as.logs, wanted)
+        ignored = unreadable | empty | judged_as.broken
         rows = replayed.logs.copy()
         rows[ignored] = 0
         log_findings(rows, self.findings)
         judgeable = ~ignored & (rows["fault"] == 0)
         judged = judgeable & self._baseline_findings(judgeable)
         pcrs = PcrValues(replayed.values, {bank: replayed.has_bank(bank) for bank in replayed.values})
-        comparison = Comparison(self.references, self.policy, self.baseline, judged, wanted)
+        masks = PcrMasks.of(self.policy, judged_as.of_registers)
+        comparison = Comparison(self.references, masks, self.baseline, judged, wanted)
         comparison.compare(pcrs, self.findings)
-        stage_values = comparison.explain(self.logs, pcrs, self.findings)
+        stage_values = comparison.explain(judged_as.logs, pcrs, self.findings)
         self._ignored_quotes()
-        return self._table(judged, comparison, empty, stage_values)
-
-    def _foreign_kinds(self) -> npt.NDArray[np.bool_]:
-        foreign = np.zeros(self.n, np.bool_)
-        if has_values(self.batch, "event_log_kind"):
-            for row, kind in enumerate(self.batch.column("event_log_kind").to_pylist()):
-                if kind not in (None, "tcg"):
-                    foreign[row] = True
-                    hint = f"logs of kind {kind!r} cannot be judged yet; TCG logs can"
-                    self.findings.add(row, Finding("log.not-a-log", Severity.HIGH, hint))
-        return foreign
+        return self._table(judged, comparison, masks, empty, stage_values)
 
     def _wanted_banks(self) -> npt.NDArray[np.uint32]:
         """For each row the banks that are compared: those of the learning boot that the policy allows."""
@@ -120,10 +114,10 @@ class _Appraisal:
         wanted[self.known] = self.references.log_banks[self.baseline[self.known]] & allowed
         return wanted
 
-    def _replay(self, wanted: npt.NDArray[np.uint32]) -> Replayed:
+    def _replay(self, logs: Ragged, wanted: npt.NDArray[np.uint32]) -> Replayed:
         """Only banks that some row is compared in are replayed; a log without a baseline is still read for faults."""
         banks = int(np.bitwise_or.reduce(wanted, initial=np.uint32(0)))
-        return replay(self.logs, banks_of(banks))
+        return replay(logs, banks_of(banks))
 
     def _baseline_findings(self, judgeable: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
         """Rows that have an active baseline; findings for those that have none, and for evidence that got lost."""
@@ -159,11 +153,16 @@ class _Appraisal:
             self.findings.add_to_all(np.flatnonzero(counts), Finding("quote.ignored", Severity.INFO, hint))
 
     def _table(
-        self, judged: npt.NDArray[np.bool_], comparison: Comparison, empty: npt.NDArray[np.bool_], shown: StageValues
+        self,
+        judged: npt.NDArray[np.bool_],
+        comparison: Comparison,
+        masks: PcrMasks,
+        empty: npt.NDArray[np.bool_],
+        shown: StageValues,
     ) -> pa.RecordBatch:
         baselines = [self.references.columns.field(n).take(self.baseline_index) for n in ("scope", "id", "version")]
         policy = self.policy
-        differs = comparison.anywhere & np.uint32(policy.compare_mask)
+        differs = masks.as_pcrs(comparison.anywhere & masks.compare)
         columns: dict[str, Any] = {
             "schema_version": SCHEMA_VERSION,
             **{name: self._optional(name) for name in ("machine", "boot", "collected_at", "source")},
@@ -176,7 +175,7 @@ class _Appraisal:
             "references_id": self.references.id,
             "baseline": pa.StructArray.from_arrays(baselines, fields=list(BASELINE_TYPE), mask=pa.array(~self.known)),
             "pcrs_proven": bank_masks({}, self.n),
-            "pcrs_unproven": bank_masks(masks_in(comparison.banks, policy.compare_mask | policy.report_mask), self.n),
+            "pcrs_unproven": bank_masks(masks_in(comparison.banks, masks.compare | masks.report), self.n),
             "stages": stage_columns(differs, judged, policy.compare_mask, shown),
             "findings": self.findings.to_arrow(),
         }

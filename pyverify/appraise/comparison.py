@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
-from pyverify.algorithms import BY_NAME, TO_SHOW, mask_of
+from pyverify.algorithms import BY_NAME, TO_SHOW, mask_of, pcr_mask, pcrs_of
 from pyverify.appraise.difference import difference_findings
 from pyverify.appraise.finding_columns import FindingColumns
-from pyverify.appraise.policy import Policy
+from pyverify.appraise.policy import WEAK_BANKS, Policy
 from pyverify.appraise.stages import STAGES
 from pyverify.baseline.references import References
+from pyverify.evidence.ccel import CCEL_REGISTERS, mr_mask
 from pyverify.evidence.columns import Ragged
 from pyverify.evidence.eventlog import EventLog
 from pyverify.findings import Finding, Severity
@@ -36,6 +38,36 @@ class PcrValues:
     usable: Mapping[str, npt.NDArray[np.bool_]]
 
 
+@dataclass(frozen=True, slots=True)
+class PcrMasks:
+    """For each row the PCRs, a bit each, that must equal the baseline, and those that are told of: uint32 of shape [n].
+
+    Where ``of_registers`` is set, the bits are measurement registers: each that stands for such a PCR. MRTD is none of
+    them, for no log extends it.
+    """
+
+    compare: npt.NDArray[np.uint32]
+    report: npt.NDArray[np.uint32]
+    of_registers: npt.NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, policy: Policy, of_registers: npt.NDArray[np.bool_]) -> Self:
+        """What a policy asks of the rows of a batch."""
+        registers = mr_mask(policy.compare_mask) & ~1
+        told = mr_mask(policy.report_mask) & ~1 & ~registers
+        compare = np.where(of_registers, np.uint32(registers), np.uint32(policy.compare_mask))
+        report = np.where(of_registers, np.uint32(told), np.uint32(policy.report_mask))
+        return cls(compare, report, of_registers)
+
+    def as_pcrs(self, bits: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
+        """Bits of each row as PCRs: those that a register stands for in place of the register."""
+        result = np.where(self.of_registers, np.uint32(0), bits)
+        for index, register in enumerate(CCEL_REGISTERS):
+            set_here = self.of_registers & (bits >> np.uint32(index) & np.uint32(1) != 0)
+            result[set_here] |= np.uint32(pcr_mask(register.pcrs))
+        return result
+
+
 class Comparison:
     """The rows of one batch held against their baselines.
 
@@ -48,12 +80,12 @@ class Comparison:
     def __init__(
         self,
         references: References,
-        policy: Policy,
+        masks: PcrMasks,
         baseline: npt.NDArray[np.int64],
         judged: npt.NDArray[np.bool_],
         wanted: npt.NDArray[np.uint32],
     ) -> None:
-        self._references, self._policy = references, policy
+        self._references, self._masks = references, masks
         self._judged = judged
         self._wanted = np.where(judged, wanted, np.uint32(0))
         self._profile = np.full(len(judged), _NO_PROFILE)
@@ -63,24 +95,25 @@ class Comparison:
 
     def compare(self, pcrs: PcrValues, findings: FindingColumns) -> None:
         """Finds what differs. What differs is not trusted, whatever the explanation finds."""
-        mask = self._policy.compare_mask | self._policy.report_mask
+        masks = self._masks.compare | self._masks.report
+        mask = int(np.bitwise_or.reduce(masks, initial=np.uint32(0)))
         for bank, values in pcrs.values.items():
             bit = np.uint32(1 << BY_NAME[bank].index)
             usable = pcrs.usable[bank]
             rows = (self._wanted & bit != 0) & usable
             self.banks[rows] |= bit
             bits = self._references.differs(bank, values, self._profile, mask)
-            self.differs[bank] = np.where(rows, bits, np.uint32(0))
+            self.differs[bank] = np.where(rows, bits & masks, np.uint32(0))
             hint = f"the log has no complete {bank} bank, which the learning boot had"
             finding = Finding("bank.missing", Severity.HIGH, hint, bank=bank)
             findings.add_to_all(np.flatnonzero((self._wanted & bit != 0) & ~usable), finding)
         nothing = Finding("bank.missing", Severity.HIGH, "the baseline has no bank that the policy allows")
         findings.add_to_all(np.flatnonzero(self._judged & (self._wanted == 0)), nothing)
-        weak = np.uint32(mask_of(self._policy.banks_weak))
+        weak = np.uint32(mask_of(WEAK_BANKS))
         only_weak = (self.banks != 0) & (self.banks & ~weak == 0)
-        words = f"only banks below the policy's strength: {', '.join(self._policy.banks_weak)}"
+        words = f"only banks below the policy's strength: {', '.join(WEAK_BANKS)}"
         findings.add_to_all(np.flatnonzero(only_weak), Finding("bank.weak", Severity.WARNING, words))
-        findings.high |= self.anywhere & np.uint32(self._policy.compare_mask) != 0
+        findings.high |= self.anywhere & self._masks.compare != 0
 
     @property
     def anywhere(self) -> npt.NDArray[np.uint32]:
@@ -96,10 +129,18 @@ class Comparison:
             profile = int(self._profile[row])
             own = {bank: int(bits[row]) for bank, bits in self.differs.items() if bits[row]}
             values = {bank: pcrs.values[bank][row] for bank in own}
+            compare, report = int(self._masks.compare[row]), int(self._masks.report[row])
+            registers = bool(self._masks.of_registers[row])
             log = EventLog.parse(logs[row])
-            for finding in difference_findings(log, values, self._references, profile, own, self._policy):
+            for finding in difference_findings(
+                log, values, self._references, profile, own, compare=compare, report=report, registers=registers
+            ):
                 findings.add(row, finding)
-            shown[row] = [self._stage_value(values, own, profile, stage) for _, stage in STAGES]
+            compared = {bank: bits & compare for bank, bits in own.items()}
+            shown[row] = [
+                self._stage_value(values, compared, profile, pcrs_of(mr_mask(pcr_mask(stage))) if registers else stage)
+                for _, stage in STAGES
+            ]
         return shown
 
     def _stage_value(
@@ -108,7 +149,7 @@ class Comparison:
         """Expected and actual value of the first compared PCR of a stage that differs."""
         for pcr in pcrs:
             for bank in TO_SHOW:
-                if (own.get(bank, 0) & self._policy.compare_mask) >> pcr & 1:
+                if own.get(bank, 0) >> pcr & 1:
                     expected = self._references.allowed_value(bank, profile, pcr)
                     return expected, values[bank][pcr].tobytes()
         return None, None

@@ -11,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from pyverify import _native
-from pyverify.algorithms import BY_NAME, TO_SHOW, pcrs_of
-from pyverify.appraise.policy import Policy
+from pyverify.algorithms import BY_NAME, PCRS, TO_SHOW, pcrs_of
 from pyverify.baseline.diff import Change, diff
 from pyverify.baseline.model import EventSequence, start_of
 from pyverify.baseline.references import References
 from pyverify.evidence import event_types
+from pyverify.evidence.ccel import CCEL_REGISTERS
 from pyverify.evidence.event_data import describe
 from pyverify.evidence.eventlog import Event, EventLog
 from pyverify.evidence.pcrs import pcr_name
@@ -33,18 +33,24 @@ def difference_findings(
     references: References,
     profile: int,
     differs: Mapping[str, int],
-    policy: Policy,
+    *,
+    compare: int,
+    report: int,
+    registers: bool = False,
 ) -> list[Finding]:
     """Why the PCRs of a log differ from those of a profile.
 
     Args:
         log: the log, without faults.
-        values: by bank the PCR values it leads to, uint8 of shape [24, size].
+        values: by bank the PCR values that are held against it, uint8 of shape [24, size].
         references: where the profile is from.
         profile: number of the profile.
         differs: by bank the PCRs that differ in it, a bit each.
-        policy: says which PCRs must equal and which are only reported.
+        compare: the PCRs that must equal, a bit each.
+        report: those that are only told of.
+        registers: whether all of these are measurement registers.
     """
+    names = [register.name for register in CCEL_REGISTERS] if registers else [pcr_name(pcr) for pcr in range(PCRS)]
     anywhere = int(np.bitwise_or.reduce(list(differs.values()), initial=0))
 
     def differing(mask: int) -> list[_Differing]:
@@ -53,15 +59,15 @@ def difference_findings(
             bank = next(bank for bank in TO_SHOW if differs.get(bank, 0) >> pcr & 1)
             expected = references.allowed_value(bank, profile, pcr)
             sequences = [s for s in references.sequences(profile, pcr) if bank in s.digests]
-            found.append(_Differing(log, pcr, bank, sequences, expected, values[bank][pcr].tobytes()))
+            found.append(_Differing(log, pcr, names[pcr], bank, sequences, expected, values[bank][pcr].tobytes()))
         return found
 
-    changes = [(pcr, change) for pcr in differing(policy.compare_mask) for change in pcr.changes]
+    changes = [(pcr, change) for pcr in differing(compare) for change in pcr.changes]
     changes.sort(key=lambda item: item[0].number_of(item[1], len(log)))
     compared = [pcr.finding(change) for pcr, change in changes[:MAX_FINDINGS]]
     if left_out := len(changes) - len(compared):
         compared.append(Finding("baseline.pcr", Severity.HIGH, f"and {left_out} more differences"))
-    return compared + [finding for pcr in differing(policy.report_mask) for finding in pcr.reported()]
+    return compared + [finding for pcr in differing(report) for finding in pcr.reported()]
 
 
 @dataclass(frozen=True)
@@ -70,6 +76,7 @@ class _Differing:
 
     log: EventLog
     pcr: int
+    name: str
     bank: str
     sequences: list[EventSequence]
     expected: bytes | None
@@ -130,13 +137,13 @@ class _Differing:
             end_is_gone = self.pcr == _LAST_OF_FIRMWARE and n < len(wanted) and wanted[-1] not in self.digests
             if end_is_gone or (n < len(wanted) and wanted[:n] == self.digests):
                 last = f"{event_types.name(sequence.types[-1])} “{sequence.texts[-1]}”"
-                hint = f"{pcr_name(self.pcr)}: {last}, its last event, is missing: the log may have been cut"
+                hint = f"{self.name}: {last}, its last event, is missing: the log may have been cut"
                 cut = Finding("baseline.event-removed", Severity.HIGH, hint, self.pcr, self.bank, None, wanted[-1])
                 return [*findings, cut]
         return findings
 
     def _finding(self, code: str, severity: Severity, words: str) -> Finding:
-        hint = f"{pcr_name(self.pcr)}: {words}"
+        hint = f"{self.name}: {words}"
         return Finding(code, severity, hint, self.pcr, self.bank, None, self.expected, self.actual)
 
     def _event_finding(self, sequence: EventSequence, change: Change) -> Finding:
@@ -150,7 +157,7 @@ class _Differing:
         return Finding(
             f"baseline.event-{change.kind}",
             Severity.HIGH,
-            f"{pcr_name(self.pcr)}: {_in_words(was, new, change)}",
+            f"{self.name}: {_in_words(was, new, change)}",
             self.pcr,
             self.bank,
             None if new is None else new.number,

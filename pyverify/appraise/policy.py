@@ -2,57 +2,93 @@
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from typing import Final, Self
+from typing import Final, Literal, Self
 
-from pyverify.algorithms import BY_NAME, pcr_mask
+from pyverify.algorithms import pcr_mask
 from pyverify.errors import UsageError
 
-_NEED_QUOTES: Final = ("default", "archive")
+KEY_LEVELS: Final = ("none", "first-use", "enrolled", "activated", "certified")
+"""How well a key is founded, weakest first (DESIGN section 1)."""
+
+WEAK_BANKS: Final = ("sha1",)
+"""Banks whose collisions are for sale: alone they are ``bank.weak``."""
 
 
 @dataclass(frozen=True)
 class Policy:
-    """What a verification requires. Make one with :meth:`preset`.
+    """What a verification requires. Make one with :meth:`preset` (DESIGN section 11).
 
-    ``banks_allowed`` are the banks whose digests count; ``banks_weak`` those of them that alone are a warning.
-    ``pcrs_compare`` must equal the baseline; ``pcrs_report`` are told of when they differ.
+    Attributes:
+        name: what verdicts call it.
+        quote: ``fresh`` wants a signed quote over the newest challenge, ``any`` a signed quote, ``no`` judges bare logs
+            and looks at no quote.
+        key: the weakest of :data:`KEY_LEVELS` that the quote's key may have.
+        max_age: from a challenge's issue to the time of the verdict; None where freshness is not asked for.
+        banks_allowed: the banks whose digests count.
+        banks_required: the banks that a log, or a quote where there is to be one, must have; None: those that the
+            baseline was learned in.
+        pcrs_compare: must equal the baseline.
+        pcrs_report: are told of when they differ.
+        secure_boot: whether it must be on.
+        ima: ``baseline`` judges IMA lists by the set that was learned, ``no`` does not look at them.
+        kexec: whether a machine may have started another kernel from the running one.
     """
 
     name: str
-    quote: str
+    quote: Literal["fresh", "any", "no"]
+    key: str
+    max_age: datetime.timedelta | None
     banks_allowed: tuple[str, ...]
-    banks_weak: tuple[str, ...]
+    banks_required: tuple[str, ...] | None
     pcrs_compare: tuple[int, ...]
     pcrs_report: tuple[int, ...]
+    secure_boot: bool
+    ima: Literal["baseline", "no"]
+    kexec: bool
 
     @classmethod
     def preset(cls, name: str) -> Self:
         """The preset of this name.
 
-        ``log-only`` judges bare logs: nothing in it is signed, so its verdicts say ``attested: log``.
+        ``default`` wants a fresh quote by an enrolled key, ``archive`` the same without freshness; ``log-only`` judges
+        bare logs: nothing in it is signed, so its verdicts say ``attested: log``.
 
         Raises:
-            UsageError: no preset is called so, or it needs evidence that this version does not judge yet.
+            UsageError: no preset is called so.
         """
-        if name == "log-only":
-            return cls(
+        default = cls(
+            name="default",
+            quote="fresh",
+            key="enrolled",
+            max_age=datetime.timedelta(hours=24),
+            banks_allowed=("sha256", "sha384", "sha512", "sm3_256"),
+            banks_required=None,
+            pcrs_compare=(0, 2, 3, 4, 7, 8, 9, 11, 12, 13, 14),
+            pcrs_report=(1, 5, 6),
+            secure_boot=False,
+            ima="baseline",
+            kexec=False,
+        )
+        presets = {
+            "default": default,
+            "archive": replace(default, name="archive", quote="any", max_age=None),
+            "log-only": replace(
+                default,
                 name="log-only",
                 quote="no",
-                banks_allowed=tuple(BY_NAME),
-                banks_weak=("sha1",),
-                pcrs_compare=(0, 2, 3, 4, 7, 8, 9, 11, 12, 13, 14),
-                pcrs_report=(1, 5, 6),
-            )
-        if name in _NEED_QUOTES:
-            raise UsageError(
-                f"policy {name!r} requires signed quotes, which this version cannot judge yet; "
-                "--policy log-only judges bare logs, which anybody with root on the machine could have written"
-            )
-        raise UsageError(f"unknown policy {name!r}; there is log-only")
+                key="none",
+                max_age=None,
+                banks_allowed=(*WEAK_BANKS, *default.banks_allowed),
+            ),
+        }
+        if name not in presets:
+            raise UsageError(f"unknown policy {name!r}; there is {', '.join(presets)}")
+        return presets[name]
 
     @property
     def compare_mask(self) -> int:
@@ -67,4 +103,5 @@ class Policy:
     @cached_property
     def id(self) -> bytes:
         """SHA-256 of the canonical form."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True, separators=(",", ":")).encode()).digest()
+        facts = {**asdict(self), "max_age": None if self.max_age is None else self.max_age.total_seconds()}
+        return hashlib.sha256(json.dumps(facts, sort_keys=True, separators=(",", ":")).encode()).digest()

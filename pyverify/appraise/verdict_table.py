@@ -42,11 +42,9 @@ def bank_masks(masks: Mapping[str, npt.NDArray[np.uint32]], n: int) -> pa.Array:
     return pa.array(lists, VERDICT_SCHEMA.field("pcrs_unproven").type).take(pa.array(inverse.reshape(-1)))
 
 
-def masks_in(banks: npt.NDArray[np.uint32], mask: int) -> dict[str, npt.NDArray[np.uint32]]:
-    """By bank the same mask of PCRs for each row that has the bank's bit."""
-    return {
-        bank.name: np.where(banks >> np.uint32(bank.index) & 1 != 0, np.uint32(mask), np.uint32(0)) for bank in BANKS
-    }
+def masks_in(banks: npt.NDArray[np.uint32], masks: npt.NDArray[np.uint32]) -> dict[str, npt.NDArray[np.uint32]]:
+    """By bank the mask of PCRs of each row that has the bank's bit, else 0."""
+    return {bank.name: np.where(banks >> np.uint32(bank.index) & 1 != 0, masks, np.uint32(0)) for bank in BANKS}
 
 
 def verdict_table(n: int, columns: Mapping[str, Any]) -> pa.RecordBatch:

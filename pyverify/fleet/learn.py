@@ -17,6 +17,7 @@ from pyverify.baseline.model import Baseline, EventSequence, State, event_sequen
 from pyverify.baseline.references import References
 from pyverify.baseline.store import Store
 from pyverify.evidence.eventlog import EventLog
+from pyverify.evidence.log_kinds import transcode
 from pyverify.findings import Finding, Severity
 from pyverify.fleet.sources import Source
 
@@ -112,7 +113,11 @@ def _learn_one(
     against = tuple(f for f in findings if f.severity is Severity.HIGH or f.code == "log.absent")
     if against or verdict["verdict"] != Outcome.UNMEASURED:
         return None, against
-    log = EventLog.parse(rows.column("event_log")[row].as_py())
+    sent = {
+        name: rows.column(name)[row].as_py() if name in rows.schema.names else None
+        for name in ("event_log_kind", "event_log", "userspace_log")
+    }
+    log = EventLog.parse(transcode(sent["event_log_kind"], sent["event_log"] or b"", sent["userspace_log"]).log)
     banks = banks_of(int(log.row["banks"]) & ~int(log.row["incomplete"]))
     if not int(log.row["touched"]) & policy.compare_mask:
         return None, (Finding("bank.unextended", Severity.HIGH, "this log extends none of the PCRs that are compared"),)
