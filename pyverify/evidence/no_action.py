@@ -100,7 +100,7 @@ def _sp800_155(reader: Reader, _: int) -> str:
         _locator(reader, "manifest_locator")
         _locator(reader, "certificate_locator")
     # Google's firmware fills the event up to eight bytes (corpus, eventlogwithsp800155.bin).
-    if reader.left >= 8 or any(reader.take(reader.left)):
+    if reader.left >= 8 or any(reader.data[reader.at :]):
         raise reader.fault()
     return ", ".join([f"SP800-155 reference manifest {manifest} of vendor {vendor}", *filter(None, names)])
 
