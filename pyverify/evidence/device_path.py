@@ -101,8 +101,12 @@ def _usb_wwid(interface: int, vendor: int, product: int, tail: bytes) -> str:
     return f'UsbWwid({vendor:#x},{product:#x},{interface:#x},"{utf16(tail)}")'
 
 
+_BBS_DEVICES: Final = {1: "Floppy", 2: "HD", 3: "CDROM", 4: "PCMCIA", 5: "USB", 6: "Network"}  # UEFI 2.10 section 10.6
+
+
 def _bbs(kind: int, flags: int, tail: bytes) -> str:
-    return f"BBS({kind:#x},{_ascii(tail.removesuffix(bytes(1)))},{flags:#x})"
+    device = _BBS_DEVICES.get(kind, f"{kind:#x}")
+    return f"BBS({device},{_ascii(tail.removesuffix(bytes(1)))},{flags:#x})"
 
 
 def _file_path(tail: bytes) -> str:

@@ -202,8 +202,10 @@ class Gpt:
             reader = Reader(self.entries[at : at + 128], "partition entry")
             kind, unique = reader.guid(), reader.guid()
             first, last, attributes = (reader.number(8) for _ in range(3))
+            text = reader.take(72)
+            end = next((at for at in range(0, 72, 2) if text[at : at + 2] == b"\0\0"), 72)
             try:
-                name = utf16(reader.take(72)).split("\0")[0]
+                name = utf16(text[:end])  # what follows the NUL may be anything
             except Undecodable:
                 name = None
             yield Partition(kind, unique, first, last, attributes, name)
