@@ -51,6 +51,6 @@ def _grub_fields(data: bytes, prefix_size: int) -> Iterator[Field]:
     yield Field("label", data[:prefix_size].decode().rstrip(": "), 0, prefix_size)
     text = data[prefix_size:]
     if text.strip(b"\0"):
-        yield from text_fields(text, "text", prefix_size)
+        yield from text_fields(text, "text", prefix_size, narrow=True)
     else:
         yield Field("text", "", prefix_size, prefix_size)

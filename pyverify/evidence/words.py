@@ -28,10 +28,13 @@ class Text(NamedTuple):
     """Where those begin."""
 
 
-def text_of(data: bytes, limit: int = _TEXT_BYTES) -> Text | None:
-    """The text that the data begins with, in UTF-8 or UTF-16LE, of which at most ``limit`` bytes are looked at."""
+def text_of(data: bytes, limit: int = _TEXT_BYTES, *, narrow: bool = False) -> Text | None:
+    """The text that the data begins with, of which at most ``limit`` bytes are looked at.
+
+    It is in UTF-8, or in UTF-16LE where its first character looks so and is not known to be ``narrow``.
+    """
     head = data[:limit]
-    wide = len(head) >= 2 and head[0] != 0 and head[1] == 0
+    wide = not narrow and len(head) >= 2 and head[0] != 0 and head[1] == 0
     size = len(head)
     if wide:
         # systemd-stub once ended its text with a single zero byte (SPEC section 3.5).
@@ -51,9 +54,9 @@ def text_of(data: bytes, limit: int = _TEXT_BYTES) -> Text | None:
     return None if more and len(text) < _MIN_TEXT else Text(text, used, more, after)
 
 
-def text_fields(data: bytes, name: str = "text", start: int = 0) -> Iterator[Field]:
+def text_fields(data: bytes, name: str = "text", start: int = 0, *, narrow: bool = False) -> Iterator[Field]:
     """The text that bytes are, and what follows it; or the bytes, where they are no text."""
-    if found := text_of(data, VALUE_BYTES):
+    if found := text_of(data, VALUE_BYTES, narrow=narrow):
         yield Field(name, found.text, start, start + found.size)
         if found.more:
             yield bytes_field("rest", data[found.after :], start + found.after)
