@@ -264,6 +264,7 @@ def test_windows_records_that_do_not_fit():
     for data in (b"abc", record(0x40010001, b"abc"), struct.pack("<II", 0x40010001, 0xFFFFFFFF), nested(2) + b"\0"):
         assert decode(12, types.EV_EVENT_TAG, data).fault is not None
     assert decode(12, types.EV_EVENT_TAG, record(0x00050001, b"") * (sipa._MAX_RECORDS + 1)).fault is not None
+    assert decode(12, types.EV_EVENT_TAG, record(0x00050001, bytes(1 << 20))).fault is not None
     assert decode(12, types.EV_EVENT_TAG, record(0x00070001, b"\0\xd8")).fields[0].value[0]["value"] == "00d8"
 
 

@@ -62,8 +62,8 @@ class Decoded:
     def proven(field: Field, part: tuple[int, int] | None) -> bool:
         """Whether the digest of the event vouches for a field.
 
-        ``part`` is first and last-but-one byte (start, stop) of the event's data that the digest was found to cover,
-        None where it covers none of it or was not checked.
+        ``part`` is the part of the event's data that the digest was found to cover, its first byte and the byte after
+        its last; None where it covers none of it or was not checked.
         """
         return part is not None and field.provable and part[0] <= field.start and field.stop <= part[1]
 

@@ -9,12 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
-from pyverify.evidence.decoded import Decoded, Field, Undecodable, hex_value
+from pyverify.evidence.decoded import VALUE_BYTES, Decoded, Field, Undecodable, hex_value
 from pyverify.evidence.reading import Reader
 from pyverify.evidence.words import count, size
 
 _MAX_DEPTH: Final = 8
+_MAX_BYTES: Final = 1 << 20
 _MAX_RECORDS: Final = 1 << 14  # the longest event of the corpus, 36 KB of drivers, has some 900
+
+_SHOWN: Final = 16  # records and modules that a line names
 
 _KIND_MASK: Final = 0x000F0000
 _CONTAINER: Final = 0x00010000
@@ -125,7 +128,7 @@ class Record(NamedTuple):
         """Its data: a number, a switch, a text, or bytes as hexadecimal digits."""
         if self.type in _TEXTS:
             try:
-                return self.data.decode("utf-16-le").rstrip("\0")
+                return self.data[:VALUE_BYTES].decode("utf-16-le").rstrip("\0")
             except UnicodeDecodeError:
                 return hex_value(self.data)
         if self.type in _BYTES or len(self.data) not in (1, 2, 4, 8):
@@ -138,7 +141,7 @@ def records_of(data: bytes) -> list[Record]:
     """The records that an event's data is.
 
     Raises:
-        Undecodable: a record ends past its container, they lie too deep, or there are too many.
+        Undecodable: a record ends past its container, they lie too deep, or there is too much of them.
     """
     left = [_MAX_RECORDS]
 
@@ -161,7 +164,10 @@ def records_of(data: bytes) -> list[Record]:
             found.append(Record(kind, content, inner))
         return found
 
-    return read(Reader(data, "Windows boot record"), 1)
+    reader = Reader(data, "Windows boot record")
+    if len(data) > _MAX_BYTES:
+        raise reader.fault(_MAX_BYTES)
+    return read(reader, 1)
 
 
 def windows(data: bytes) -> Decoded:
@@ -194,9 +200,6 @@ def _words(records: list[Record]) -> str:
     if files:
         said.append(f"{count(len(files), 'module', 'modules')} {', '.join(files[:_SHOWN])}")
     return ", ".join(said) or "no records"
-
-
-_SHOWN: Final = 16
 
 
 def _gather(records: list[Record], said: list[str], files: list[str]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from pyverify.evidence import sipa
-from pyverify.evidence.decoded import Decoded, Field, hex_value
+from pyverify.evidence.decoded import VALUE_BYTES, Decoded, Field, hex_value
 from pyverify.evidence.reading import Reader
 from pyverify.evidence.words import LISTED, count, listed, text_of
 
@@ -52,7 +52,7 @@ def _fields(data: bytes, tags: list[tuple[int, int, int]]) -> Iterator[Field]:
     for tag, at, size in tags:
         content = data[at : at + size]
         item = {"id": f"0x{tag:08x}", "name": _TAGS.get(tag, "unknown"), "data": hex_value(content)}
-        if (text := text_of(content, max(size, 1))) and not text.more:
+        if size <= VALUE_BYTES and (text := text_of(content, VALUE_BYTES)) and not text.more:
             item["text"] = text.text
         found.append(item)
     yield Field("tags", found, 0, len(data))

@@ -7,17 +7,14 @@ from collections.abc import Collection, Iterable
 from typing import Any, Final
 
 from pyverify.algorithms import PCRS, TO_SHOW
-from pyverify.appraise.decodable import undecodable_findings
 from pyverify.cli.views.documents import print_document
 from pyverify.cli.views.table import Words, print_table
 from pyverify.errors import UsageError
 from pyverify.evidence import event_types
-from pyverify.evidence.columns import Ragged
 from pyverify.evidence.decoded import Decoded
 from pyverify.evidence.event_data import decode
 from pyverify.evidence.eventlog import Event, EventLog
 from pyverify.evidence.pcrs import PCR_NAMES
-from pyverify.evidence.scanned import ScannedLogs
 from pyverify.evidence.text import escape
 
 _MARKS: Final = {True: "✓", False: "✗", None: ""}
@@ -103,6 +100,10 @@ def _data(event: Event, part: tuple[int, int] | None) -> dict[str, Any]:
 
 def _findings(log: EventLog, shown: Collection[int]) -> list[dict[str, Any]]:
     """What can be said of the log alone: its fault, and events of those shown whose data is not what it should be."""
+    from pyverify.appraise.decodable import undecodable_findings
+    from pyverify.evidence.columns import Ragged
+    from pyverify.evidence.scanned import ScannedLogs
+
     found: list[dict[str, Any]] = []
     if (fault := log.fault) is not None:
         found.append(
