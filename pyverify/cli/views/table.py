@@ -17,7 +17,7 @@ _MIN_LAST: Final = 40  # columns that the last column has however narrow the ter
 
 
 class Words(NamedTuple):
-    """A line of printable text and the parts of it that are dim: the first character of each and the one after its last."""
+    """A line of printable text and the parts of it that are dim: first character and the one after the last."""
 
     text: str
     dim: tuple[tuple[int, int], ...] = ()
