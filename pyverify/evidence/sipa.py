@@ -22,6 +22,8 @@ _SHOWN: Final = 16  # records and modules that a line names
 _KIND_MASK: Final = 0x000F0000
 _CONTAINER: Final = 0x00010000
 _MODULE: Final = 0x40010003
+_BOUNDARY: Final = 0x40010001  # holds all that is measured between two separators
+_PATH: Final = 0x00070001
 
 _NAMES: Final[dict[int, str]] = {
     0x40010001: "trust boundary",
@@ -152,6 +154,8 @@ def records_of(data: bytes) -> list[Record]:
             kind, n_bytes = reader.number(4), reader.number(4)
             if n_bytes > reader.left:
                 raise reader.fault(reader.at - 4)
+            if not left[0]:
+                raise reader.fault(start)
             left[0] -= 1
             content = reader.take(n_bytes)
             inner = None
@@ -159,8 +163,6 @@ def records_of(data: bytes) -> list[Record]:
                 if depth == _MAX_DEPTH:
                     raise reader.fault(start)
                 inner = read(Reader(content, reader.what, reader.base + reader.at - n_bytes), depth + 1)
-            if left[0] < 0:
-                raise reader.fault(start)
             found.append(Record(kind, content, inner))
         return found
 
@@ -205,10 +207,10 @@ def _words(records: list[Record]) -> str:
 def _gather(records: list[Record], said: list[str], files: list[str]) -> None:
     for record in records:
         if record.type == _MODULE and record.records is not None:
-            path = next((str(inner.value) for inner in record.records if inner.type == 0x00070001), "without a path")
+            path = next((str(inner.value) for inner in record.records if inner.type == _PATH), "without a path")
             files.append(path.rsplit("\\", 1)[-1])
         elif record.records is not None:
-            if record.type != 0x40010001:
+            if record.type != _BOUNDARY:
                 said.append(f"{record.name} of {count(len(record.records), 'record', 'records')}")
             _gather(record.records, said, files)
         elif len(said) < _SHOWN:
