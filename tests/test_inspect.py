@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import sys
 
@@ -185,6 +186,14 @@ def test_a_terminal_gets_folded_text_and_colour_unless_it_wants_none(monkeypatch
     assert lines[-1] == " 3  short"
     assert "".join(line[4:] for line in lines[1:-1]) == words.text
     assert all(sum(2 if c == "漢" else 1 for c in line) <= 50 for line in lines)
+
+
+def test_a_terminal_without_unicode_gets_all_the_same(tmp_path):
+    (tmp_path / "log").write_bytes(small_log(BANKS, command_line="café 启动".encode()))
+    command = [sys.executable, "-m", "pyverify", "inspect", tmp_path / "log"]
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT / "tests", check=True)
+    assert "kernel_cmdline: caf\\xe9 \\u542f\\u52a8" in done.stdout
 
 
 def test_inspect_imports_nothing_slow():

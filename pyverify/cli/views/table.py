@@ -5,6 +5,7 @@ Rich would do it, and takes longer to import than a log takes to read.
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import sys
@@ -44,6 +45,8 @@ def print_table(headers: Sequence[str], right: frozenset[int], rows: Sequence[tu
         for stop in _folds(words.text, room):
             out.append((lead + (_styled(words, start, stop) if colour else words.text[start:stop])).rstrip())
             start, lead = stop, " " * left
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # text of a log that the terminal has no letters for
     print("\n".join(out))
 
 
