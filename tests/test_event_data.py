@@ -70,6 +70,7 @@ def spec_id(*algorithms: tuple[int, int], vendor: bytes = b"") -> bytes:
     return head + listed + bytes([len(vendor)]) + vendor
 
 
+NAMES = b"\5Acme\0\4One\0\1\0\5Acme\0\1\0\0\0\x042.7\0"
 DBX = signatures(SHA256, *[bytes(32)] * 271) + signatures(SHA256, bytes(32)) + signatures(uefi.X509, DER)
 OTHER = "3c5766e8-269c-4e34-aa14-ed776e85b3b6"
 AUTHORITY = types.EV_EFI_VARIABLE_AUTHORITY
@@ -161,7 +162,7 @@ CONFIG = types.EV_EFI_VARIABLE_DRIVER_CONFIG
         (types.EV_EFI_HCRTM_EVENT, b"HCRTM", "H-CRTM: HCRTM"),
         (types.EV_CPU_MICROCODE, b"\xff\0\xff", "CPU microcode, 3 bytes (ff00ff)"),
         (types.EV_PLATFORM_CONFIG_FLAGS, b"etc/acpi/rsdp" + bytes(43), "platform configuration: etc/acpi/rsdp"),
-        (types.EV_EFI_SPDM_FIRMWARE_BLOB, b"SPDM Device Sec\0", "SPDM device firmware: SPDM Device Sec"),
+        (types.EV_EFI_SPDM_FIRMWARE_BLOB, b"vendor's own\0", "SPDM device firmware: vendor's own"),
         (
             types.EV_EFI_SPDM_DEVICE_POLICY,
             variable("devdb", signatures(uefi.X509, DER)),
@@ -208,11 +209,11 @@ def test_describe(event_type: int, data: bytes, text: str) -> None:
         ),
         (
             0,
-            b"SP800-155 Event3\1\0\0\0" + guid_bytes(MICROSOFT) + b"\5Acme\0\4One\0\1\0\5Acme\0",
-            f"SP800-155 reference manifest {MICROSOFT} of vendor 1, Acme, One, Acme",
+            b"SP800-155 Event3\1\0\0\0" + guid_bytes(MICROSOFT) + NAMES + bytes(16),
+            f"SP800-155 reference manifest {MICROSOFT} of vendor 1, Acme, One, Acme, 2.7",
         ),
-        (0x01C40200, b"NvIndexInstance\0" + bytes(4), "record of NV index 0x01c40200, 20 bytes"),
-        (0xFFFFFFFF, struct.pack("<II", 0xC0010004, 0), "tagged event 0xc0010004, 8 bytes"),
+        (0x01C40200, b"NvIndexInstance\0" + bytes(8), "record of NV index 0x01c40200, 24 bytes"),
+        (0xFFFFFFFF, struct.pack("<II", 0xC0010004, 0), "Windows: trust point of 0 records"),
         (3, b"anything\0", "no action: anything"),
     ],
 )
@@ -281,7 +282,7 @@ SOUND = (
     image(file_path(SHIM_PATH)),
     gpt(2, 2),
     spec_id((4, 20), (0xB, 32)),
-    b"SP800-155 Event3\1\0\0\0" + bytes(16) + b"\5Acme\0\4One\0\1\0\5Acme\0",
+    b"SP800-155 Event3\1\0\0\0" + bytes(16) + NAMES + bytes(16),
     struct.pack("<II", 0x8F3B22EC, 2) + b"hi",
     utf16("root=/dev/vda2\0"),
     b"\2T\0" + struct.pack("<Q", 1) + bytes(24),
@@ -390,7 +391,9 @@ def test_describe_recorded_logs() -> None:
     assert any(line.startswith("kernel_cmdline: /vmlinuz") for line in first)
     assert "SecureBoot = on" in secure
     assert "PK: 1 list, 1 certificate" in secure
-    assert "authority db: X.509 certificate of 1556 bytes, owner Microsoft" in secure
+    assert (
+        "authority db: X.509 certificate of 1556 bytes (Microsoft Corporation UEFI CA 2011), owner Microsoft" in secure
+    )
     assert "SbatLevel: sbat,1,2025021800; shim,4; grub,5" in secure
     assert any(line.startswith('variable Boot0003 "debian" HD(1,GPT,') for line in secure)
     assert "log header 2.0 errata 0: sha1, sha256, sha384, sha512, sm3_256" in sm3

@@ -161,7 +161,8 @@ GUID = guid_bytes(GUID_TEXT)
         (node(4, 6, GUID), f"FvFile({GUID_TEXT})"),
         (node(4, 7, GUID), f"Fv({GUID_TEXT})"),
         (node(4, 8, struct.pack("<IQQ", 0, 0x10, 0x20)), "Offset(0x10,0x20)"),
-        (node(5, 1, struct.pack("<HH", 1, 0) + b"Floppy\0"), "BBS(0x1,Floppy,0x0)"),
+        (node(5, 1, struct.pack("<HH", 1, 0) + b"Floppy\0"), "BBS(Floppy,Floppy,0x0)"),
+        (node(5, 1, struct.pack("<HH", 0xFF, 1) + b"x\0"), "BBS(0xff,x,0x1)"),
         (node(3, 99, b"\xab"), "Path(3,99,ab)"),
         # Bodies that are not what their kind says are shown raw.
         (node(1, 1, b"\1"), "Path(1,1,01)"),

@@ -1,163 +1,27 @@
-"""``inspect`` and ``replay``: one log at a time, for a person or a script."""
+"""``inspect``: what is in one file of evidence, for a person or a script.
+
+What the file is decides which module of :mod:`pyverify.cli.views` shows it. A view has one function, ``show(data,
+args)``, which returns the exit code.
+"""
 
 from __future__ import annotations
 
 import argparse
-import json
-import sys
-from pathlib import Path
-from typing import Any
+import importlib
+from collections.abc import Callable
+from typing import Final
 
-from pyverify.algorithms import BANKS, PCRS, TO_SHOW
-from pyverify.cli.pcr_files import read_pcr_file
-from pyverify.errors import EvidenceError, UsageError
-from pyverify.evidence.event_data import describe
-from pyverify.evidence.eventlog import EventLog
-from pyverify.evidence.pcrs import PCR_NAMES, pcr_name
-from pyverify.evidence.text import escape
+from pyverify.cli.evidence_file import read_evidence
 
-_UNEXPLAINED_BY_LOGS = {10, *range(15, 24)}
-"""PCRs that others than the firmware and the boot loader extend: IMA, the machine's identity, D-RTM, applications."""
-
-
-def _read(path: str) -> EventLog:
-    from pyverify._native import MAX_LOG_SIZE
-
-    try:
-        with Path(path).open("rb") as file:
-            data = file.read(MAX_LOG_SIZE + 1)
-    except OSError as error:
-        raise EvidenceError("evidence.unreadable", f"{path}: {error.strerror}") from error
-    return EventLog.read(data)
+_VIEWS: Final[tuple[tuple[str, Callable[[bytes], bool]], ...]] = (
+    # Last, for all that no other view knows: the reader of event logs says what is wrong with those.
+    ("event_log", lambda data: True),
+)
 
 
 def inspect(args: argparse.Namespace) -> int:
-    """Shows every event up to the end of the log, or up to its fault."""
-    log = _read(args.file)
-    if args.format == "table":
-        _print_events(args.file, log)
-    else:
-        document = {
-            "kind": "tcg",
-            "format": log.format,
-            "banks": list(log.banks),
-            "events": [
-                {
-                    "number": event.number,
-                    "pcr": event.pcr,
-                    "type_hint": event.type_name,
-                    "digests": {bank: digest.hex() for bank, digest in event.digests.items()},
-                    "data": event.data.hex(),
-                    "data_verified": event.data_verified,
-                }
-                for event in log
-            ],
-            "findings": _findings(log),
-        }
-        if args.format == "json":
-            json.dump(document, sys.stdout, indent=1)
-            print()
-        else:
-            import yaml
-
-            yaml.safe_dump(document, sys.stdout, sort_keys=False, width=160)
-    log.check(args.file)
-    return 0
-
-
-def _findings(log: EventLog) -> list[dict[str, Any]]:
-    fault = log.fault
-    if fault is None:
-        return []
-    return [{"code": fault.code, "severity": "high", "event": fault.event, "offset": fault.offset, "hint": str(fault)}]
-
-
-def _print_events(path: str, log: EventLog) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    console = Console(soft_wrap=not sys.stdout.isatty(), width=None if sys.stdout.isatty() else 200)
-    bank = next((name for name in TO_SHOW if name in log.banks), None)
-    banks = ", ".join(log.banks)
-    console.print(Text(f"{escape(path)}: {log.format or 'no log'}, {len(log)} events, banks {banks or 'none'}"))
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name, justify in (("#", "right"), ("PCR", "right"), ("name", "left"), ("type", "left"), (bank or "", "left")):
-        table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
-    table.add_column("the log says (unproven)", style="dim", overflow="fold")
-    for event in log:
-        digest = event.digests.get(bank or "", b"").hex()[:16] if event.extended else ""
-        pcr = "-" if event.pcr >= PCRS else str(event.pcr)
-        words = Text(describe(event.pcr, event.type_hint, event.data))
-        name = PCR_NAMES.get(event.pcr, "")
-        table.add_row(str(event.number), pcr, name, event.type_name.removeprefix("EV_"), digest, words)
-    console.print(table)
-
-
-def replay(args: argparse.Namespace) -> int:
-    """Prints where each log leads to; with ``--pcrs`` the answer is whether the machine's PCRs agree."""
-    logs = {path: _read(path) for path in args.files}
-    expected = read_pcr_file(args.pcrs) if args.pcrs else None
-    values = {
-        path: {} if log.fault or not len(log) else {b: v.tolist() for b, v in log.replay(isa=args.isa).items()}
-        for path, log in logs.items()
-    }
-    document: dict[str, Any] = {}
-    for path, log in logs.items():
-        fault = log.fault
-        banks = {bank: {str(pcr): bytes(v).hex() for pcr, v in enumerate(rows)} for bank, rows in values[path].items()}
-        document[path] = {
-            "fault": None if fault is None else {"code": fault.code, "offset": fault.offset},
-            "banks": banks,
-        }
-    if args.format == "json":
-        json.dump(document, sys.stdout, indent=1)
-        print()
-    else:
-        for path, replayed in document.items():
-            _print_banks(path, logs[path], replayed["banks"])
-    answer = 0
-    if expected is not None:
-        answer = max([_compare(path, values[path], expected) for path in logs])
-    for path, log in logs.items():
-        log.check(path)
-    return answer
-
-
-def _print_banks(path: str, log: EventLog, banks: dict[str, dict[str, str]]) -> None:
-    print(f"{escape(path)}:")
-    incomplete = int(log.row["incomplete"])
-    for bank, rows in banks.items():
-        partial = any(b.name == bank and incomplete >> b.index & 1 for b in BANKS)
-        print(f"  {bank}:{'  (some events have no digest in this bank)' if partial else ''}")
-        for pcr, value in rows.items():
-            print(f"    {pcr:>2}: {value}")
-
-
-def _compare(path: str, values: dict[str, list[list[int]]], expected: dict[str, dict[int, bytes]]) -> int:
-    """Says on standard error which PCRs differ; 1 if one does that logs explain."""
-    common = [bank for bank in values if bank in expected]
-    if values and not common:
-        raise UsageError(f"{path} has banks {', '.join(values)}; the PCR file has {', '.join(expected) or 'none'}")
-    answer = 0
-    for bank in common:
-        for pcr, want in sorted(expected[bank].items()):
-            have = bytes(values[bank][pcr])
-            if have == want:
-                continue
-            told = (
-                f"{escape(path)}: {bank} {pcr_name(pcr)}: the log leads to {have.hex()}, the machine says {want.hex()}"
-            )
-            if pcr in _UNEXPLAINED_BY_LOGS:
-                print(f"{told} (extended by others than this log's writers)", file=sys.stderr)
-            else:
-                print(told, file=sys.stderr)
-                answer = 1
-    for bank in sorted(set(expected) - set(values)) if values else ():
-        extended = any(value.strip(b"\0") for pcr, value in expected[bank].items() if pcr not in _UNEXPLAINED_BY_LOGS)
-        words = ", and the machine has it extended" if extended else ""
-        print(f"{escape(path)}: the log has no bank {bank}{words}", file=sys.stderr)
-        answer = max(answer, int(extended))
-    if answer == 0 and common:
-        print(f"{escape(path)}: agrees in {', '.join(common)}, where logs say what it should be", file=sys.stderr)
-    return answer
+    """Shows a file."""
+    data = read_evidence(args.file)
+    view = next(name for name, knows in _VIEWS if knows(data))
+    code: int = importlib.import_module(f"pyverify.cli.views.{view}").show(data, args)
+    return code

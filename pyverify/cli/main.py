@@ -68,8 +68,12 @@ def build_parser() -> argparse.ArgumentParser:
     inspect = _command(commands, "inspect", "inspect:inspect", "show what is in an event log, one line an event")
     inspect.add_argument("file", metavar="FILE")
     inspect.add_argument("--format", choices=("table", "json", "yaml"), default="table")
+    inspect.add_argument("--pcr", metavar="N,...", action="append", help="only events of these PCRs")
+    inspect.add_argument(
+        "--type", metavar="TYPE,...", action="append", help="only events of these types: EV_IPL, 0x8401"
+    )
 
-    replay = _command(commands, "replay", "inspect:replay", "replay event logs to PCR values, all 24 in every bank")
+    replay = _command(commands, "replay", "replay:replay", "replay event logs to PCR values, all 24 in every bank")
     replay.add_argument("files", metavar="FILE", nargs="+")
     replay.add_argument("--format", choices=("table", "json"), default="table")
     replay.add_argument(
