@@ -81,8 +81,8 @@ _UNIFIED_IMAGE_PCR: Final = 11
 _LONGEST_SECTION_NAME: Final = 64  # bytes; names of PE sections have at most 8 characters, here with room to spare
 
 _VARIABLE_HEADER: Final = 32  # GUID, u64 length of the name in UTF-16 units, u64 length of the data
-_EXCESS: Final = 8
-"""Bytes that old shims left after a variable: the padding of a structure of C, 6 of them in every log seen."""
+_SHIM_EXCESS: Final = (1, 6)
+"""Bytes that old shims left after a variable: they took the size of the C structure, packed or padded."""
 
 _GPT_HEADER: Final = 92
 _GPT_ENTRIES: Final = 100  # the header and a u64 count
@@ -149,8 +149,8 @@ def whole(events: Events, rows: Column) -> Candidates:
     return Candidates(rows, events.data_at[rows], events.size[rows])
 
 
-def _variables(events: Events, rows: Column, excess: int) -> Candidates:
-    """The VariableData of a UEFI_VARIABLE_DATA that fits, with at most so many bytes after it (SPEC section 3.4)."""
+def _variables(events: Events, rows: Column, excess: tuple[int, ...]) -> Candidates:
+    """The VariableData of a UEFI_VARIABLE_DATA that fits, with so many bytes after it (SPEC section 3.4)."""
     rows = rows[events.size[rows] >= _VARIABLE_HEADER]
     at = events.data_at[rows]
     left = (events.size[rows] - _VARIABLE_HEADER).astype(np.uint64)
@@ -158,26 +158,20 @@ def _variables(events: Events, rows: Column, excess: int) -> Candidates:
     fits = name_units <= left // np.uint64(2)
     left -= np.where(fits, name_units, np.uint64(0)) * np.uint64(2)
     fits &= data_size <= left
-    fits &= left - np.where(fits, data_size, np.uint64(0)) <= np.uint64(excess)
+    fits &= np.isin(left - np.where(fits, data_size, np.uint64(0)), np.array(excess, np.uint64))
     name_size = 2 * name_units[fits].astype(np.int64)
     return Candidates(rows[fits], at[fits] + _VARIABLE_HEADER + name_size, data_size[fits].astype(np.int64))
 
 
 def variable_data(events: Events, rows: Column) -> Candidates:
     """The VariableData alone: all that EDK2 hashes of EV_EFI_VARIABLE_BOOT (SPEC section 3.1)."""
-    return _variables(events, rows, excess=0)
+    return _variables(events, rows, excess=(0,))
 
 
 def without_last_byte(events: Events, rows: Column) -> Candidates:
     """An authority as old shims logged it: a variable, some bytes that belong to nothing, the last not hashed."""
-    rows = _variables(events, rows, excess=_EXCESS).rows
-    return Candidates(rows, events.data_at[rows], events.size[rows] - 1).only(lambda some: _has_excess(events, some))
-
-
-def _has_excess(events: Events, rows: Column) -> npt.NDArray[np.bool_]:
-    fits_exactly = np.zeros(len(events.kind), np.bool_)
-    fits_exactly[_variables(events, rows, excess=0).rows] = True
-    return ~fits_exactly[rows]
+    rows = _variables(events, rows, _SHIM_EXCESS).rows
+    return Candidates(rows, events.data_at[rows], events.size[rows] - 1)
 
 
 def grub_texts(events: Events, rows: Column) -> Candidates:
