@@ -45,8 +45,10 @@ def data_findings(scanned: ScannedLogs, checks: DataChecks) -> Iterator[tuple[in
     yield from _mixed_forms(scanned, checks, readable)
 
 
-def _old_variables(_: ScannedLogs, checks: DataChecks, wrong: Mask) -> Mask:
-    old: Mask = wrong & (checks.rule == Rule.VARIABLE_DATA)
+def _old_variables(scanned: ScannedLogs, checks: DataChecks, wrong: Mask) -> Mask:
+    """Variables whose name should be covered, and is not in any bank."""
+    boot = scanned.events["type"] == types.EV_EFI_VARIABLE_BOOT
+    old: Mask = wrong & (checks.rule == Rule.VARIABLE_DATA) & ~boot
     return old
 
 

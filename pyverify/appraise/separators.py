@@ -25,30 +25,11 @@ _SEPARATORS: Final = (SEPARATOR, SEPARATOR_F, SEPARATOR_ERROR)
 Mask = npt.NDArray[np.bool_]
 
 
-def separator_findings(scanned: ScannedLogs, known: KnownDigests) -> Iterator[tuple[int, Finding]]:
-    """All that is wrong with separators, and the banks that firmware never extended."""
-    logs = judged_logs(scanned, known.mask)
-    events = extended(scanned, logs)
-    firmware = events & (scanned.events["pcr"] < FIRMWARE_PCRS)
-    unextended = _unextended(scanned, known, firmware)
-    yield from _bank_findings(known, unextended)
-    named = firmware & (scanned.events["type"] == types.EV_SEPARATOR)
-    alive = known.without(unextended[:, scanned.log_of])
-    error = named & alive.everywhere(SEPARATOR_ERROR)
-    proper = named & (alive.everywhere(SEPARATOR) | alive.everywhere(SEPARATOR_F))
-    hidden = events & (scanned.events["type"] != types.EV_SEPARATOR) & alive.anywhere(*_SEPARATORS)
-    hidden &= ~_coincidence(scanned, alive)
-    yield from _tell(scanned, error, "separator.error", "firmware says that something went wrong (error separator)")
-    hint = "a separator whose digest is none of a separator"
-    yield from _tell(scanned, named & ~proper & ~error, "separator.disguised", hint)
-    yield from _tell(scanned, hidden, "separator.disguised", "an event of another type with a separator's digest")
-    yield from _count_findings(scanned, logs, named | (hidden & firmware))
-
-
-def _unextended(scanned: ScannedLogs, known: KnownDigests, firmware: Mask) -> Mask:
+def unextended_banks(scanned: ScannedLogs, known: KnownDigests) -> Mask:
     """By bank and log, bool of shape [banks, n]: the header lists the bank, but PCR 0-7 have no separator in it."""
     n = len(scanned.rows)
     unextended = np.zeros((len(known.banks), n), np.bool_)
+    firmware = _firmware(scanned, known)
     for row, bank in zip(unextended, known.banks, strict=True):
         separators = firmware & known.only(bank).anywhere(*_SEPARATORS)
         has_one = np.bincount(scanned.log_of[separators], minlength=n) > 0
@@ -56,11 +37,33 @@ def _unextended(scanned: ScannedLogs, known: KnownDigests, firmware: Mask) -> Ma
     return unextended
 
 
-def _bank_findings(known: KnownDigests, unextended: Mask) -> Iterator[tuple[int, Finding]]:
+def bank_findings(known: KnownDigests, unextended: Mask) -> Iterator[tuple[int, Finding]]:
+    """Banks that firmware never extended."""
     for logs, bank in zip(unextended, known.banks, strict=True):
         hint = f"no separator of PCR 0-7 is in bank {bank.name}: firmware did not extend it, so anything may have"
         for log in np.flatnonzero(logs).tolist():
             yield log, Finding("bank.unextended", Severity.HIGH, hint, bank=bank.name)
+
+
+def separator_findings(scanned: ScannedLogs, known: KnownDigests) -> Iterator[tuple[int, Finding]]:
+    """All that is wrong with separators. ``known`` leaves out the banks that firmware never extended."""
+    firmware = _firmware(scanned, known)
+    named = firmware & (scanned.events["type"] == types.EV_SEPARATOR)
+    error = named & known.everywhere(SEPARATOR_ERROR)
+    proper = named & (known.everywhere(SEPARATOR) | known.everywhere(SEPARATOR_F))
+    hidden = extended(scanned, judged_logs(scanned, known.mask)) & known.anywhere(*_SEPARATORS)
+    hidden &= (scanned.events["type"] != types.EV_SEPARATOR) & ~_coincidence(scanned, known)
+    yield from _tell(scanned, error, "separator.error", "firmware says that something went wrong (error separator)")
+    hint = "a separator whose digest is none of a separator"
+    yield from _tell(scanned, named & ~proper & ~error, "separator.disguised", hint)
+    yield from _tell(scanned, hidden, "separator.disguised", "an event of another type with a separator's digest")
+    yield from _count_findings(scanned, judged_logs(scanned, known.mask), named | (hidden & firmware))
+
+
+def _firmware(scanned: ScannedLogs, known: KnownDigests) -> Mask:
+    """Events that extend PCR 0-7, of logs that are judged."""
+    firmware: Mask = extended(scanned, judged_logs(scanned, known.mask)) & (scanned.events["pcr"] < FIRMWARE_PCRS)
+    return firmware
 
 
 def _coincidence(scanned: ScannedLogs, known: KnownDigests) -> Mask:

@@ -13,7 +13,7 @@ from pyverify.appraise.boot_end import late_findings
 from pyverify.appraise.known_digests import KnownDigests
 from pyverify.appraise.notes import NOTES, note_findings
 from pyverify.appraise.pcr_usage import usage_findings
-from pyverify.appraise.separators import separator_findings
+from pyverify.appraise.separators import bank_findings, separator_findings, unextended_banks
 from pyverify.evidence.data_check import Banks, bank_mask
 from pyverify.evidence.eventlog import fault_words
 from pyverify.evidence.scanned import ScannedLogs
@@ -29,6 +29,9 @@ def structure_findings(scanned: ScannedLogs, banks: Banks) -> Iterator[tuple[int
     Logs with a fault are passed over, and all but their notes of logs that have none of the banks: others tell of that.
     """
     known = KnownDigests.of(scanned, bank_mask(banks))
+    unextended = unextended_banks(scanned, known)
+    yield from bank_findings(known, unextended)
+    known = known.without(unextended[:, scanned.log_of])
     yield from separator_findings(scanned, known)
     yield from usage_findings(scanned, known)
     yield from late_findings(scanned, known)

@@ -189,6 +189,9 @@ class _Check:
         verified[fits] = VERIFIED
         verified[told] = MISMATCH
         verified[self.rule == Rule.ERROR_SEPARATOR] = UNKNOWN
+        explains_nothing = nameless & (self.matched != checked)
+        for column in (self.rule, self.part_at, self.part_size):
+            column[explains_nothing] = 0
         missing = np.where(nameless, checked, checked & ~self.matched)
         mismatched = np.where(verified == MISMATCH, missing, 0).astype(np.uint8)
         return DataChecks(verified, self.rule, self.part_at, self.part_size, mismatched)
