@@ -1,4 +1,4 @@
-"""Which types of event firmware and boot loaders measure into PCR 0-7 (SPEC sections 1.3 and 4.9)."""
+"""Which types of event firmware and boot loaders measure into PCR 0-7 (SPEC sections 1.3, 3.1 and 4.9)."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ _LAUNCH: Final = frozenset({types.EV_EFI_ACTION, types.EV_OMIT_BOOT_DEVICE_EVENT
 
 _ALLOWED: Final[tuple[frozenset[int], ...]] = (
     _CRTM | _POST | _BLOBS | _NONHOST | _SPDM,
-    _CONFIGURATION | _TABLES | _BOOT_VARIABLES | _SPDM | {_SETTING},
-    _DRIVERS | _BLOBS | _SPDM | {_APPLICATION},
-    _SPDM | {_SETTING},
+    _CONFIGURATION | _TABLES | _BOOT_VARIABLES | _SPDM | {_SETTING, types.EV_NONHOST_CONFIG},
+    _DRIVERS | _BLOBS | _SPDM | {_APPLICATION, types.EV_NONHOST_CODE},
+    _SPDM | {_SETTING, types.EV_NONHOST_CONFIG},
     _LAUNCH,
     _GPT | _BOOT_VARIABLES | {types.EV_EFI_ACTION, types.EV_EVENT_TAG, _SETTING},
     frozenset({types.EV_ACTION, types.EV_EFI_ACTION, types.EV_COMPACT_HASH}),

@@ -76,7 +76,7 @@ _KINDS: Final[dict[int, int]] = {
 
 # GRUB's, and those of older Fedora and RHEL (SPEC section 3.5).
 _GRUB_PREFIXES: Final = (b"grub_cmd: ", b"kernel_cmdline: ", b"module_cmdline: ", b"grub_cmd ", b"grub_kernel_cmdline ")
-_GRUB_PCR: Final = 8
+GRUB_PCR: Final = 8
 _UNIFIED_IMAGE_PCR: Final = 11
 _LONGEST_SECTION_NAME: Final = 64  # bytes; names of PE sections have at most 8 characters, here with room to spare
 
@@ -100,16 +100,13 @@ class Events:
 
     @classmethod
     def of(cls, scanned: ScannedLogs, rows: Column) -> Self:
-        """These events of a batch. GRUB's texts in their PCR are told apart, as they are strict."""
+        """These events of a batch."""
         kind = np.full(len(rows), MAY_BE_WHOLE, np.uint8)
         own_types = scanned.events["type"][rows]
         for number, bits in _KINDS.items():
             kind[own_types == number] = bits
         size = scanned.events["data_size"][rows].astype(np.int64)
-        events = cls(scanned.logs.blob, scanned.events["pcr"][rows], kind, scanned.data_at[rows], size)
-        grub = grub_texts(events, np.flatnonzero(kind & IPL)).rows
-        kind[grub[events.pcr[grub] == _GRUB_PCR]] |= STRICT
-        return events
+        return cls(scanned.logs.blob, scanned.events["pcr"][rows], kind, scanned.data_at[rows], size)
 
     def data(self, row: int) -> bytes:
         """The data of one event."""
@@ -130,6 +127,11 @@ class Candidates:
     at: Column
     size: Column
     made: Ragged | None = None
+
+    def by_size(self) -> Candidates:
+        """The same slices, those of one size side by side."""
+        order = np.argsort(self.size, kind="stable")
+        return Candidates(self.rows[order], self.at[order], self.size[order])
 
     def only(self, is_wanted: Callable[[Column], npt.NDArray[np.bool_]]) -> Candidates:
         """Those of slices whose events are wanted."""
@@ -174,17 +176,16 @@ def without_last_byte(events: Events, rows: Column) -> Candidates:
     return Candidates(rows, events.data_at[rows], events.size[rows] - 1)
 
 
-def grub_texts(events: Events, rows: Column) -> Candidates:
+def grub_texts(events: Events) -> Candidates:
     """What follows the prefix of a text of GRUB's, a NUL at its end included."""
-    found_rows, found_sizes = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    rows = np.flatnonzero(events.kind & IPL)
+    prefix_size = np.zeros(len(rows), np.int64)
     for prefix in _GRUB_PREFIXES:
-        size = len(prefix)
-        long = rows[events.size[rows] >= size]
-        here = long[np.all(rows_at(events.blob, events.data_at[long], size) == np.frombuffer(prefix, np.uint8), axis=1)]
-        found_rows.append(here)
-        found_sizes.append(np.full(len(here), size))
-    found, prefix_size = np.concatenate(found_rows), np.concatenate(found_sizes)
-    return Candidates(found, events.data_at[found] + prefix_size, events.size[found] - prefix_size)
+        left = np.flatnonzero((prefix_size == 0) & (events.size[rows] >= len(prefix)))
+        heads = rows_at(events.blob, events.data_at[rows[left]], len(prefix))
+        prefix_size[left[np.all(heads == np.frombuffer(prefix, np.uint8), axis=1)]] = len(prefix)
+    rows, prefix_size = rows[prefix_size > 0], prefix_size[prefix_size > 0]
+    return Candidates(rows, events.data_at[rows] + prefix_size, events.size[rows] - prefix_size)
 
 
 def _wide_texts(events: Events, rows: Column) -> Column:

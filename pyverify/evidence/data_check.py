@@ -110,6 +110,8 @@ class _Check:
     def __init__(self, scanned: ScannedLogs, own: Column, banks: int) -> None:
         self.events = covered.Events.of(scanned, own)
         self.blob = scanned.logs.blob
+        self.grub = covered.grub_texts(self.events)
+        self.events.kind[self.grub.rows[self.events.pcr[self.grub.rows] == covered.GRUB_PCR]] |= covered.STRICT
         start = scanned.logs.offsets[scanned.log_of[own]]
         digest_at = scanned.events["digest_at"][own]
         self.banks = [bank for bank in BANKS if banks >> bank.index & 1]
@@ -126,10 +128,9 @@ class _Check:
         """What each rule is tried on; the usual ones first."""
         events = self.events
         yield Rule.VARIABLE_DATA, covered.variable_data(events, self._open(covered.BOOT_VARIABLE))
-        grub = covered.grub_texts(events, self._open(covered.IPL))
-        yield Rule.TEXT, grub.without_nul(events)
+        yield Rule.TEXT, self.grub.without_nul(events)
         yield Rule.WHOLE, covered.whole(events, self._open(covered.MAY_BE_WHOLE))
-        yield Rule.TEXT_AND_NUL, grub.only(self._is_open)
+        yield Rule.TEXT_AND_NUL, self.grub.only(self._is_open)
         rare: tuple[tuple[Rule, int, Callable[[covered.Events, Column], Candidates]], ...] = (
             (Rule.TEXT_16_WITHOUT_NUL, covered.IPL, covered.text_16_without_nul),
             (Rule.TEXT_16_COMPLETED, covered.IPL, covered.text_16_completed),
@@ -153,10 +154,13 @@ class _Check:
 
     def attempt(self, rule: Rule, candidates: Candidates) -> None:
         """Hashes what a rule says is covered, bank by bank; the rule that fits most banks is kept."""
-        rows = candidates.rows
-        if not len(rows):
+        if not len(candidates.rows):
             return
-        messages = candidates.made or slices(self.blob, candidates.at, candidates.size)
+        messages = candidates.made
+        if messages is None:
+            candidates = candidates.by_size()
+            messages = slices(self.blob, candidates.at, candidates.size)
+        rows = candidates.rows
         matched = np.zeros(len(rows), np.uint8)
         for bank in self.banks:
             here = self.checked[rows] >> bank.index & 1 == 1

@@ -15,8 +15,13 @@ def rows_at(blob: Bytes, at: Places, width: int) -> Bytes:
     """The ``width`` bytes at each place, which must lie within the blob: uint8 of shape [len(at), width]."""
     if not len(at):
         return np.empty((0, width), np.uint8)
-    rows: Bytes = np.lib.stride_tricks.sliding_window_view(blob, width)[at]
+    rows: Bytes = _windows(blob, width)[at]
     return rows
+
+
+def _windows(blob: Bytes, width: int) -> Bytes:
+    """Every ``width`` bytes of the blob as a row of their own, without a copy."""
+    return np.lib.stride_tricks.as_strided(blob, (len(blob) - width + 1, width), (1, 1), writeable=False)
 
 
 def numbers_at(blob: Bytes, at: Places, dtype: str) -> npt.NDArray[np.uint64]:
@@ -26,8 +31,16 @@ def numbers_at(blob: Bytes, at: Places, dtype: str) -> npt.NDArray[np.uint64]:
 
 
 def slices(blob: Bytes, at: Places, size: Places) -> Ragged:
-    """The slices that begin at each place, copied one after the other."""
-    joined = b"".join(map(blob.data.__getitem__, map(slice, at.tolist(), (at + size).tolist())))
+    """The slices that begin at each place, copied one after the other: fast where many neighbours are of one size."""
     offsets = np.zeros(len(at) + 1, np.int64)
     np.cumsum(size, out=offsets[1:])
-    return Ragged(np.frombuffer(joined, np.uint8), offsets, np.ones(len(at), np.bool_))
+    joined = np.empty(int(offsets[-1]), np.uint8)
+    begins = np.flatnonzero(np.diff(size, prepend=-1))
+    ends = np.append(begins[1:], len(size))
+    for begin, end in zip(begins.tolist(), ends.tolist(), strict=True):
+        width = int(size[begin])
+        if end - begin == 1:
+            joined[offsets[begin] : offsets[end]] = blob[at[begin] : at[begin] + width]
+        elif width:
+            joined[offsets[begin] : offsets[end]].reshape(-1, width)[:] = _windows(blob, width)[at[begin:end]]
+    return Ragged(joined, offsets, np.ones(len(at), np.bool_))
