@@ -13,7 +13,7 @@ from pyverify.appraise.data_findings import data_findings
 from pyverify.appraise.structure import structure_findings
 from pyverify.evidence import event_types as types
 from pyverify.evidence.columns import Ragged
-from pyverify.evidence.data_check import check_data
+from pyverify.evidence.data_check import UNKNOWN, VERIFIED, Rule, check_data
 from pyverify.evidence.scanned import ScannedLogs
 
 ALL = 31
@@ -138,6 +138,30 @@ def test_data_that_is_right_in_one_bank_only(honest, event):
         assert (finding.bank, finding.event, finding.severity) == (bank, place + 1, "high")
         assert finding.actual == log[place].digests[bank]
         assert told(log.bytes(), ALL & ~(1 << ALGORITHM_BANKS.index(bank))) == set()
+
+
+def test_a_file_name_under_anothers_digest_is_never_proven(honest):
+    """35: what a digest outside the log covers is not told by its data, whatever that says."""
+    try:
+        place = honest.find(9, types.EV_IPL)
+    except LookupError:
+        place = honest.find(4, types.EV_EFI_BOOT_SERVICES_APPLICATION)
+    log = honest.copy()
+    log[place].data = b"(hd0,gpt1)/golden/vmlinuz\0"
+    checks = check_data(ScannedLogs.of(Ragged.of([log.bytes()])), ALL)
+    assert (checks.verified[place + 1], checks.part_size[place + 1]) == (UNKNOWN, 0)
+    assert told(log.bytes()) == set()
+
+
+def test_the_label_of_a_text_is_no_part_of_what_is_proven(honest):
+    """37: a command called a kernel's command line still fits its digest, which covers what follows the label."""
+    place = _place(honest, (8, types.EV_IPL, b"grub_cmd: "))
+    log = honest.copy()
+    text = log[place].data.removeprefix(b"grub_cmd: ")
+    log[place].data = b"kernel_cmdline: " + text
+    checks = check_data(ScannedLogs.of(Ragged.of([log.bytes()])), ALL)
+    assert (checks.verified[place + 1], checks.rule[place + 1]) == (VERIFIED, Rule.TEXT)
+    assert (checks.part_at[place + 1], checks.part_size[place + 1]) == (16, len(text) - 1)
 
 
 def test_two_rules_do_not_add_up(honest):
