@@ -193,6 +193,14 @@ def test_data_of_class_d_that_fits_in_one_bank_only_is_a_mismatch():
     assert (checks.verified[1], checks.rule[1], checks.mismatched_banks[1]) == (MISMATCH, Rule.WHOLE, 0b10000)
 
 
+@pytest.mark.parametrize("bank", BANKS)
+def test_an_error_separator_in_one_bank_only_is_a_mismatch(bank):
+    digests = {one: hash_of(one, b"\1\0\0\0" if one == bank else b"x") for one in BANKS}
+    checks = check_data(ScannedLogs.of(Ragged.of([spec_id(BANKS) + entry(0, 4, b"fan", BANKS, digests)])), ALL)
+    assert (checks.verified[1], checks.rule[1]) == (MISMATCH, Rule.ERROR_SEPARATOR)
+    assert checks.mismatched_banks[1] == BOTH & ~(0b10 if bank == "sha256" else 0b10000)
+
+
 def test_only_banks_that_are_asked_for_and_there_are_checked():
     log = spec_id(BANKS)
     log += entry(4, types.EV_EFI_ACTION, b"a", BANKS, {"sm3_256": hash_of("sm3_256", b"b")})

@@ -112,9 +112,9 @@ class _Check:
         self.blob = scanned.logs.blob
         self.grub = covered.grub_texts(self.events)
         self.events.kind[self.grub.rows[self.events.pcr[self.grub.rows] == covered.GRUB_PCR]] |= covered.STRICT
+        self.banks = [bank for bank in BANKS if banks >> bank.index & 1]
         start = scanned.logs.offsets[scanned.log_of[own]]
         digest_at = scanned.events["digest_at"][own]
-        self.banks = [bank for bank in BANKS if banks >> bank.index & 1]
         self.digest_at = {bank.index: start + digest_at[:, bank.index] for bank in self.banks}
         self.checked = np.zeros(len(own), np.uint8)
         for bank in self.banks:
@@ -166,11 +166,9 @@ class _Check:
             here = self.checked[rows] >> bank.index & 1 == 1
             if not here.any():
                 continue
-            some = (
-                messages
-                if here.all()
-                else slices(messages.blob, messages.offsets[:-1][here], np.diff(messages.offsets)[here])
-            )
+            some = messages
+            if not here.all():
+                some = slices(messages.blob, messages.offsets[:-1][here], np.diff(messages.offsets)[here])
             digests = _native.hash_messages(bank.index, some.blob, some.offsets)
             logged = rows_at(self.blob, self.digest_at[bank.index][rows[here]], bank.size)
             matched[here] |= np.all(digests == logged, axis=1).astype(np.uint8) << np.uint8(bank.index)
@@ -192,7 +190,7 @@ class _Check:
         verified = np.full(len(checked), UNKNOWN, np.int8)
         verified[fits] = VERIFIED
         verified[told] = MISMATCH
-        verified[self.rule == Rule.ERROR_SEPARATOR] = UNKNOWN
+        verified[fits & (self.rule == Rule.ERROR_SEPARATOR)] = UNKNOWN  # what the data adds is in no digest
         explains_nothing = nameless & (self.matched != checked)
         for column in (self.rule, self.part_at, self.part_size):
             column[explains_nothing] = 0
