@@ -407,6 +407,9 @@ def test_records_of_nv_indices_extend_nothing_and_are_no_finding(honest, index):
     log = honest.copy()
     log.insert(3, new(log, index, types.EV_NO_ACTION, b"NvIndexInstance\0"))
     assert told(log.bytes()) == set()
+    forged = log.copy()
+    forged.insert(5, new(log, 0, types.EV_NO_ACTION, b"x"))
+    assert told(forged.bytes()) == {("event.no-action-digest", "warning", 0, 6)}
     before, after = (EventLog.parse(one.bytes()).replay() for one in (honest, log))
     assert all((before[bank] == after[bank]).all() for bank in before)
 
