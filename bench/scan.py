@@ -1,4 +1,4 @@
-"""Bench ``scan``: logs that lie in memory, read, replayed in one bank and compared; no verdicts."""
+"""Bench ``scan``: logs that lie in memory, read, replayed in one bank, compared, their data checked; no verdicts."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy.typing as npt
 from bench import machine, peers, threads
 from bench.chains import Bytes
 from bench.cycles import sampled
+from bench.event_data import event_data
 from bench.fleet import Fleet
 from bench.plan import Plan
 from bench.results import DifferentResultsError, Line, Note
@@ -94,6 +95,7 @@ def scan(plan: Plan) -> Iterator[Line | Note]:
         lambda first, last: [batch.differs() for batch in batches[first:last]], len(batches), 1, plan.short_samples
     )
     yield from threads.lines(_BENCH, f"{case}-threads", machine.isa((_BANK,)), "event", taken, sizes[0])
+    yield from event_data(plan, logs)
     if tpm2 is None:
         yield Note(_BENCH, "tpm2_eventlog is not installed: left out")
 

@@ -1,136 +1,81 @@
-"""Takes a crypto-agile log apart, lets a test change it, and puts it together with digests from hashlib."""
+"""Crypto-agile logs as lists of entries that a test may change, sharing no code with the package."""
 
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
-from conftest import ALGORITHMS, DATA, hash_of
+from conftest import ALGORITHMS, hash_of
 
-from pyverify import EventLog
-from pyverify.appraise.secure_boot import Allowances, secure_boot
-
-SECURE_BOOT_LOG = (DATA / "logs" / "60_sb_first_boot.bin").read_bytes()
-SHA256_LIST = bytes.fromhex("2616c4c14c509240aca941f936934328")
 NAMES = {number: name for name, (number, _) in ALGORITHMS.items()}
-GLOBAL = bytes.fromhex("61dfe48bca93d211aa0d00e098032b8c")
-IMAGE_SECURITY = bytes.fromhex("cbb219d73a3d9645a3bcdad00e67656f")
-SHIM = bytes.fromhex("50ab5d6046e00043abb63dd810dd8b23")
-EV_SEPARATOR, EV_ACTION, EV_IPL = 4, 5, 0xD
-DRIVER_CONFIG, EFI_ACTION, AUTHORITY = 0x80000001, 0x80000007, 0x800000E0
 
 
 @dataclass
 class Entry:
+    """One entry of a log."""
+
     pcr: int
-    kind: int
+    type: int
+    digests: dict[str, bytes]
     data: bytes
-    digests: dict[str, bytes] = field(default_factory=dict)
 
-    def rehash(self, banks, hashed=None):
-        self.digests = {bank: hash_of(bank, self.data if hashed is None else hashed) for bank in banks}
-        return self
+    def rehashed(self, data: bytes | None = None) -> Entry:
+        """The entry with these data, or its own, and the digests of them: what an attacker who extends can have."""
+        data = self.data if data is None else data
+        return replace(self, data=data, digests={bank: hash_of(bank, data) for bank in self.digests})
 
-    @property
-    def variable(self):
-        """GUID, name and content, of UEFI_VARIABLE_DATA that fits."""
-        units, size = struct.unpack_from("<QQ", self.data, 16)
-        at = 32 + 2 * units
-        return self.data[:16], self.data[32:at].decode("utf-16-le"), self.data[at : at + size]
+    def with_digest(self, bank: str, digest: bytes) -> Entry:
+        """The entry with another digest in one bank."""
+        return replace(self, digests={**self.digests, bank: digest})
 
 
-def variable(guid: bytes, name: str | bytes, content: bytes) -> bytes:
-    name = name if isinstance(name, bytes) else name.encode("utf-16-le")
-    return guid + struct.pack("<QQ", len(name) // 2, len(content)) + name + content
+class Log(list):
+    """The entries behind the header, which is kept as bytes."""
 
+    def __init__(self, header: bytes, entries=()) -> None:
+        super().__init__(entries)
+        self.header = header
 
-class Editor:
-    """A log as a list of :class:`Entry`; edits recompute the digests of what they touch, as an honest machine would."""
-
-    def __init__(self, log: bytes) -> None:
-        size = struct.unpack_from("<I", log, 28)[0]
-        self.header, at = log[: 32 + size], 32 + size
-        self.entries: list[Entry] = []
+    @classmethod
+    def parse(cls, log: bytes) -> Log:
+        """Reads a log that is known to be good."""
+        at = 32 + struct.unpack_from("<I", log, 28)[0]
+        entries = cls(log[:at])
         while at < len(log):
             pcr, kind, count = struct.unpack_from("<III", log, at)
             at += 12
             digests = {}
             for _ in range(count):
                 name = NAMES[struct.unpack_from("<H", log, at)[0]]
-                end = at + 2 + ALGORITHMS[name][1]
-                digests[name], at = log[at + 2 : end], end
-            length = struct.unpack_from("<I", log, at)[0]
-            self.entries.append(Entry(pcr, kind, log[at + 4 : at + 4 + length], digests))
-            at += 4 + length
-        self.banks = list(self.entries[0].digests)
+                size = ALGORITHMS[name][1]
+                digests[name] = log[at + 2 : at + 2 + size]
+                at += 2 + size
+            size = struct.unpack_from("<I", log, at)[0]
+            entries.append(Entry(pcr, kind, digests, log[at + 4 : at + 4 + size]))
+            at += 4 + size
+        return entries
 
-    def build(self) -> bytes:
-        log = self.header
-        for entry in self.entries:
-            log += struct.pack("<III", entry.pcr, entry.kind, len(entry.digests))
-            log += b"".join(struct.pack("<H", ALGORITHMS[bank][0]) + d for bank, d in entry.digests.items())
-            log += struct.pack("<I", len(entry.data)) + entry.data
-        return log
+    def bytes(self) -> bytes:
+        """The log as bytes."""
+        parts = [self.header]
+        for one in self:
+            parts.append(struct.pack("<III", one.pcr, one.type, len(one.digests)))
+            parts += [struct.pack("<H", ALGORITHMS[bank][0]) + digest for bank, digest in one.digests.items()]
+            parts.append(struct.pack("<I", len(one.data)) + one.data)
+        return b"".join(parts)
 
-    def find(self, name: str, kind: int = DRIVER_CONFIG) -> int:
-        """Place of the first event of PCR 7 that measured a variable of this name."""
-        return next(at for at, e in enumerate(self.entries) if (e.pcr, e.kind) == (7, kind) and e.variable[1] == name)
+    def copy(self) -> Log:
+        """A log that may be changed on its own."""
+        return Log(self.header, [replace(one, digests=dict(one.digests)) for one in self])
 
-    def separator(self) -> int:
-        """Place of PCR 7's separator."""
-        return next(at for at, e in enumerate(self.entries) if (e.pcr, e.kind) == (7, EV_SEPARATOR))
-
-    def set(self, at: int, data: bytes) -> Editor:
-        self.entries[at].data = data
-        self.entries[at].rehash(self.banks)
-        return self
-
-    def content(self, name: str, content: bytes, kind: int = DRIVER_CONFIG) -> Editor:
-        """Gives a measured variable another content."""
-        at = self.find(name, kind)
-        guid, _, _ = self.entries[at].variable
-        return self.set(at, variable(guid, name, content))
-
-    def insert(self, at: int, kind: int, data: bytes, pcr: int = 7) -> Editor:
-        self.entries.insert(at, Entry(pcr, kind, data).rehash(self.banks))
-        return self
-
-    def remove(self, at: int) -> Editor:
-        del self.entries[at]
-        return self
-
-    def move(self, at: int, to: int) -> Editor:
-        self.entries.insert(to, self.entries.pop(at))
-        return self
+    def find(self, pcr: int | None = None, type: int | None = None, data: bytes = b"") -> int:
+        """The place of the first entry of this PCR and type whose data holds these bytes."""
+        for place, one in enumerate(self):
+            if pcr in (None, one.pcr) and type in (None, one.type) and data in one.data:
+                return place
+        raise LookupError((pcr, type, data))
 
 
-_PREFIXES = (b"grub_cmd: ", b"kernel_cmdline: ", b"module_cmdline: ", b"grub_cmd ", b"grub_kernel_cmdline ")
-
-
-def verified(log) -> list[int]:
-    """What the check of data against digests says, by hashlib: whole data, or the text after a prefix of GRUB's."""
-    flags = []
-    for event in log:
-        forms = [event.data]
-        if (event.pcr, event.type_hint) == (8, EV_IPL):
-            texts = [event.data.removeprefix(prefix) for prefix in _PREFIXES if event.data.startswith(prefix)]
-            forms += [*texts, *(text.removesuffix(b"\0") for text in texts)]
-        right = any(all(hash_of(bank, form) == digest for bank, digest in event.digests.items()) for form in forms)
-        flags.append(int(right))
-    return flags
-
-
-def judged(data: bytes, **allow: bool):
-    log = EventLog.parse(data)
-    return secure_boot(log, verified(log), Allowances(**allow))
-
-
-def codes(boot, severity: str = "high") -> set[str]:
-    return {finding.code for finding in boot.findings if finding.severity == severity}
-
-
-def hashes(*digests: bytes, header: bytes = b"") -> bytes:
-    """An EFI_SIGNATURE_LIST of SHA-256 hashes."""
-    size = 28 + len(header) + 48 * len(digests)
-    body = b"".join(bytes(16) + digest for digest in digests)
-    return SHA256_LIST + struct.pack("<III", size, len(header), 48) + header + body
+def new(log: Log, pcr: int, type: int, data: bytes) -> Entry:
+    """An entry that hashes its data in the banks of the log."""
+    return Entry(pcr, type, {bank: hash_of(bank, data) for bank in log[-1].digests}, data)

@@ -9,7 +9,7 @@ import pytest
 from conftest import DATA, shared
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from log_editor import EV_IPL, Editor, Entry, verified
+from secure_boot_logs import EV_IPL, Editor, Entry, verified
 
 from pyverify import EventLog, EvidenceError
 from pyverify.appraise.boot_summary import summarise

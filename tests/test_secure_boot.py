@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 from conftest import hash_of, shared
-from log_editor import (
+from secure_boot_logs import (
     AUTHORITY,
     DRIVER_CONFIG,
     EFI_ACTION,
@@ -24,7 +24,7 @@ from log_editor import (
     variable,
     verified,
 )
-from log_editor import (
+from secure_boot_logs import (
     SECURE_BOOT_LOG as HONEST,
 )
 

@@ -9,7 +9,7 @@ import pytest
 from conftest import DATA, hash_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from log_editor import (
+from secure_boot_logs import (
     AUTHORITY,
     DRIVER_CONFIG,
     EFI_ACTION,
@@ -27,7 +27,7 @@ from log_editor import (
     variable,
     verified,
 )
-from log_editor import (
+from secure_boot_logs import (
     SECURE_BOOT_LOG as HONEST,
 )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from conftest import hash_of, shared
-from log_editor import hashes, judged
+from secure_boot_logs import hashes, judged
 
 from pyverify.evidence.sbat import parse_sbat, sbat_at_least
 from pyverify.evidence.signature_databases import dbx_covers, signatures
