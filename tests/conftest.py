@@ -53,13 +53,26 @@ def no_action(pcr: int, data: bytes, banks: list[str]) -> bytes:
     return entry(pcr, 3, data, banks, {bank: bytes(ALGORITHMS[bank][1]) for bank in banks})
 
 
+def image(banks: list[str], contents: bytes = b"loader") -> bytes:
+    """A boot loader as an entry: UEFI_IMAGE_LOAD_EVENT with a device path; its digest is of contents not in the log."""
+    name = "\\loader.efi\0".encode("utf-16-le")
+    path = struct.pack("<BBH", 4, 4, 4 + len(name)) + name + b"\x7f\xff\4\0"
+    data = struct.pack("<QQQQ", 0, 0, 0, len(path)) + path
+    return entry(4, 0x80000003, data, banks, {bank: hash_of(bank, contents) for bank in banks})
+
+
+def grub_text(prefix: bytes, text: bytes, banks: list[str]) -> bytes:
+    """A string of GRUB's as an entry: the digest is of the text alone (SPEC 3.5)."""
+    return entry(8, 0xD, prefix + text + b"\0", banks, {bank: hash_of(bank, text) for bank in banks})
+
+
 def small_log(banks: list[str], *, extra: bytes = b"", command_line: bytes = b"quiet") -> bytes:
     """A short honest log: firmware, separators in PCR 0-7, a boot loader, a command line, ExitBootServices."""
     log = spec_id(banks)
     log += entry(0, 8, "1.0\0".encode("utf-16-le"), banks)
     log += b"".join(entry(pcr, 4, bytes(4), banks) for pcr in range(8))
-    log += entry(4, 0x80000003, b"loader", banks)
-    log += entry(8, 0xD, b"kernel_cmdline: " + command_line + b"\0", banks)
+    log += image(banks)
+    log += grub_text(b"kernel_cmdline: ", command_line, banks)
     log += extra
     log += entry(5, 0x80000007, b"Exit Boot Services Invocation", banks)
     return log + entry(5, 0x80000007, b"Exit Boot Services Returned with Success", banks)

@@ -4,10 +4,11 @@ neighbours."""
 from __future__ import annotations
 
 import datetime
+import struct
 
 import pyarrow as pa
 import pytest
-from conftest import ALGORITHMS, DATA, entry, hash_of, no_action, small_log, spec_id
+from conftest import ALGORITHMS, DATA, entry, hash_of, image, no_action, small_log, spec_id
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_baseline import baseline
@@ -68,19 +69,19 @@ CHANGES = {
         "baseline.event-added",
         12,
     ),
-    "event repeated": (small_log(BANKS, extra=entry(4, 0x80000003, b"loader", BANKS)), "baseline.event-added", 4),
-    "event removed": (_edit(LOG, entry(4, 0x80000003, b"loader", BANKS), b""), "baseline.event-removed", 4),
+    "event repeated": (small_log(BANKS, extra=image(BANKS)), "baseline.event-added", 4),
+    "event removed": (_edit(LOG, image(BANKS), b""), "baseline.event-removed", 4),
     "events in another order": (
         _edit(
-            _edit(LOG, entry(4, 0x80000003, b"loader", BANKS), b""),
+            _edit(LOG, image(BANKS), b""),
             entry(4, 4, bytes(4), BANKS),
-            entry(4, 0x80000003, b"loader", BANKS) + entry(4, 4, bytes(4), BANKS),
+            image(BANKS) + entry(4, 4, bytes(4), BANKS),
         ),
         "baseline.event-moved",
         4,
     ),
     "event disguised as one that is not extended": (
-        _edit(LOG, entry(4, 0x80000003, b"loader", BANKS), entry(4, 3, b"loader", BANKS)),
+        _edit(LOG, image(BANKS), image(BANKS).replace(struct.pack("<I", 0x80000003), struct.pack("<I", 3), 1)),
         "baseline.event-removed",
         4,
     ),
@@ -107,7 +108,7 @@ def test_what_differs_is_untrusted_and_named(log, code, pcr):
 
 def test_a_change_has_its_digests_and_event():
     finding = judge(CHANGES["boot loader changed"][0]).findings[0]
-    number = next(e.number for e in EventLog.parse(LOG) if e.data == b"loader")
+    number = next(e.number for e in EventLog.parse(LOG) if e.type_name == "EV_EFI_BOOT_SERVICES_APPLICATION")
     assert (finding.bank, finding.event) == ("sha256", number)
     assert (finding.expected, finding.actual) == (hash_of("sha256", b"loader"), hash_of("sha256", b"evil"))
 
@@ -120,13 +121,32 @@ def test_the_first_difference_comes_first():
     assert len(events) == 2
 
 
-def test_data_without_its_digest_changes_nothing_that_is_compared():
+def test_a_name_that_no_digest_covers_changes_nothing_that_is_compared():
     """Text is a hint: a swapped name under the right digest is no change of what was measured (SPEC 10, 35)."""
-    assert judge(_edit(LOG, b"kernel_cmdline: quiet", b"kernel_cmdline: evil!")).outcome is Outcome.TRUSTED
+    loader, other = "\\loader.efi".encode("utf-16-le"), "\\danger.efi".encode("utf-16-le")
+    assert judge(_edit(LOG, loader, other)).outcome is Outcome.TRUSTED
+
+
+_VERSION = "1.0\0".encode("utf-16-le")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (entry(0, 8, _VERSION, BANKS), entry(0, 8, b"2.0", BANKS, {bank: hash_of(bank, _VERSION) for bank in BANKS})),
+        (b"kernel_cmdline: quiet", b"kernel_cmdline: evil!"),
+    ],
+    ids=["class A", "class B"],
+)
+def test_data_that_its_digest_covers_must_be_what_was_measured(old, new):
+    """Every PCR equals the baseline, and still the log lies (SPEC 10, 38)."""
+    verdict = judge(_edit(LOG, old, new))
+    assert (verdict.outcome, codes(verdict)) == (Outcome.UNTRUSTED, ["event.data-mismatch"])
 
 
 def test_pcrs_that_may_vary_are_reported():
-    verdict = judge(small_log(BANKS, extra=entry(1, 0x80000002, b"other boot order", BANKS)))
+    order = struct.pack("<16sQQ", b"g" * 16, 1, 2) + b"B\0" + b"\1\0"
+    verdict = judge(small_log(BANKS, extra=entry(1, 0x80000002, order, BANKS)))
     assert verdict.outcome is Outcome.TRUSTED
     assert codes(verdict) == ["baseline.reported"]
     assert verdict.findings[0].pcr == 1

@@ -18,10 +18,11 @@ from pyverify.algorithms import banks_of, mask_of
 from pyverify.appraise.comparison import Comparison, PcrMasks, PcrValues, StageValues
 from pyverify.appraise.finding_columns import FindingColumns
 from pyverify.appraise.judged_logs import judged_logs
+from pyverify.appraise.log_checks import check_logs
 from pyverify.appraise.policy import Policy
 from pyverify.appraise.rows import conform, evidence_ids, has_values, log_digests, row_faults
 from pyverify.appraise.stages import stage_columns
-from pyverify.appraise.structure import log_findings
+from pyverify.appraise.structure import fault_findings
 from pyverify.appraise.verdict import BASELINE_TYPE, SCHEMA_VERSION, Verdict
 from pyverify.appraise.verdict_table import bank_masks, masks_in, outcomes, verdict_table
 from pyverify.baseline.references import References
@@ -96,8 +97,17 @@ class _Appraisal:
         ignored = unreadable | empty | judged_as.broken
         rows = replayed.logs.copy()
         rows[ignored] = 0
-        log_findings(rows, self.findings)
+        fault_findings(rows, self.findings)
         judgeable = ~ignored & (rows["fault"] == 0)
+        own_banks = np.where(self.known, wanted, rows["banks"] & np.uint32(mask_of(self.policy.banks_allowed)))
+        check_logs(
+            judged_as.logs,
+            judged_as.digests,
+            own_banks,
+            judged_as.of_registers,
+            np.flatnonzero(judgeable),
+            self.findings,
+        )
         judged = judgeable & self._baseline_findings(judgeable)
         pcrs = PcrValues(replayed.values, {bank: replayed.has_bank(bank) for bank in replayed.values})
         masks = PcrMasks.of(self.policy, judged_as.of_registers)

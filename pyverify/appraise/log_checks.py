@@ -7,22 +7,31 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterator
-from typing import Final, TypeAlias
+from collections.abc import Iterator
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+from pyverify.appraise.data_findings import data_findings
+from pyverify.appraise.decodable import undecodable_findings
 from pyverify.appraise.finding_columns import FindingColumns
+from pyverify.appraise.secure_boot import Allowances, secure_boot_findings
+from pyverify.appraise.structure import structure_findings
 from pyverify.evidence.columns import Ragged
+from pyverify.evidence.data_check import check_data
 from pyverify.evidence.scanned import ScannedLogs
 from pyverify.findings import Finding
 
 _KEPT: Final = 16_384
 """Logs whose findings are kept: a few hundred bytes each where the log is honest."""
 
-Check: TypeAlias = Callable[[ScannedLogs, int], Iterator[tuple[int, Finding]]]
-"""Looks at a batch of distinct logs in the banks of a mask; yields the number of a log and a finding of it."""
+_OF_REGISTERS: Final = 1 << 31
+"""Bit beside those of banks for logs of measurement registers, where rules of single PCRs say nothing (SPEC 2.5)."""
+
+ALLOWANCES: Final = Allowances(empty_dbx=True)
+"""What Secure Boot may lack: a dbx with nothing in it is what the owner of a machine's keys often has, and no more than
+revocations that are old, for which a policy sets a minimum."""
 
 
 class _Kept:
@@ -54,22 +63,23 @@ def check_logs(
     logs: Ragged,
     digests: npt.NDArray[np.uint8],
     banks: npt.NDArray[np.uint32],
+    of_registers: npt.NDArray[np.bool_],
     rows: npt.NDArray[np.intp],
     findings: FindingColumns,
-    check: Check,
 ) -> None:
-    """Adds what a check finds in the logs of these rows.
+    """Adds what the logs of these rows say against themselves.
 
     Args:
         logs: all logs of the batch.
         digests: SHA-256 of each, uint8 of shape [n, 32]; equal digests are equal logs.
         banks: the banks in which each is looked at, uint32 of shape [n].
+        of_registers: logs whose PCR fields are measurement registers, bool of shape [n].
         rows: numbers of the rows whose logs are looked at.
         findings: where to.
-        check: the same in every call of a process.
     """
     if not len(rows):
         return
+    banks = np.where(of_registers, banks | np.uint32(_OF_REGISTERS), banks)
     keys = np.ascontiguousarray(np.concatenate([digests[rows], banks[rows, None].view(np.uint8)], axis=1))
     names = keys.view(np.dtype((np.void, keys.shape[1])))[:, 0]
     _, first, distinct_of = np.unique(names, return_index=True, return_inverse=True)
@@ -81,7 +91,7 @@ def check_logs(
     for mask, unknown in by_banks.items():
         own: list[list[Finding]] = [[] for _ in unknown]
         scanned = ScannedLogs.of(Ragged.of([logs[int(rows[first[distinct]])] for distinct in unknown]))
-        for log, finding in check(scanned, mask):
+        for log, finding in _look_at(scanned, mask):
             own[log].append(finding)
         for distinct, of_log in zip(unknown, own, strict=True):
             found[distinct] = tuple(of_log)
@@ -92,3 +102,15 @@ def check_logs(
             with_finding[finding].append(distinct)
     for finding, distincts in with_finding.items():
         findings.add_to_all(rows[np.isin(distinct_of, distincts)], finding)
+
+
+def _look_at(scanned: ScannedLogs, banks: int) -> Iterator[tuple[int, Finding]]:
+    """All checks of logs by themselves, as (number of the log, finding)."""
+    of_registers = bool(banks & _OF_REGISTERS)
+    banks &= ~_OF_REGISTERS
+    checks = check_data(scanned, banks)
+    yield from data_findings(scanned, checks)
+    yield from undecodable_findings(scanned)
+    if not of_registers:
+        yield from structure_findings(scanned, banks)
+        yield from secure_boot_findings(scanned, checks.verified, ALLOWANCES)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from pyverify import _native
 from pyverify.appraise.boot_end import late_findings
 from pyverify.appraise.known_digests import KnownDigests
-from pyverify.appraise.notes import NOTES, note_findings
+from pyverify.appraise.notes import note_findings
 from pyverify.appraise.pcr_usage import usage_findings
 from pyverify.appraise.separators import bank_findings, separator_findings, unextended_banks
 from pyverify.evidence.data_check import Banks, bank_mask
@@ -38,17 +38,8 @@ def structure_findings(scanned: ScannedLogs, banks: Banks) -> Iterator[tuple[int
     yield from note_findings(scanned)
 
 
-def log_findings(logs: npt.NDArray[Any], findings: FindingColumns) -> None:
-    """Adds the faults and the notes of each log: ``logs`` has one row of ``_native.LOG_DTYPE`` a row of the batch."""
-    fault_findings(logs, findings)
-    readable = logs["fault"] == 0
-    for name, (code, severity, hint) in NOTES.items():
-        bit = np.uint32(_native.NOTES[name])
-        findings.add_to_all(np.flatnonzero(readable & (logs["notes"] & bit != 0)), Finding(code, severity, hint))
-
-
 def fault_findings(logs: npt.NDArray[Any], findings: FindingColumns) -> None:
-    """Adds the faults of each log, and the padding after it, as :func:`log_findings` does."""
+    """Adds the fault of each log, or the padding after it: ``logs`` has one row of ``_native.LOG_DTYPE`` a row."""
     for row in np.flatnonzero(logs["fault"]):
         log = logs[row]
         code = _native.fault_code(int(log["fault"])) or "log.not-a-log"
