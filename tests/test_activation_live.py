@@ -1,0 +1,131 @@
+"""Credential activation against a real software TPM (swtpm through tpm2-tools): the TPM is the oracle."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+
+import pytest
+
+from pyverify.evidence.credential import make_credential
+from pyverify.evidence.public_area import attestation_key_faults, parse
+
+TOOLS = ("swtpm", "swtpm_setup", "tpm2_createek", "tpm2_createak", "tpm2_activatecredential")
+SECRET = bytes(range(32))
+
+pytestmark = pytest.mark.skipif(
+    not all(shutil.which(tool) for tool in TOOLS), reason="swtpm and tpm2-tools are not installed"
+)
+
+
+def _free_ports():
+    """Two neighbouring ports of the loopback: the TCTI expects the control channel one above the data channel."""
+    for port in range(23210, 24210, 2):
+        with socket.socket() as data, socket.socket() as control:
+            try:
+                data.bind(("127.0.0.1", port))
+                control.bind(("127.0.0.1", port + 1))
+            except OSError:
+                continue
+            return port
+    pytest.skip("no free ports on the loopback")
+
+
+class RefusedError(Exception):
+    """What the tool said on standard error."""
+
+
+class Tpm:
+    """A software TPM in a folder, and tpm2-tools that talk to it."""
+
+    def __init__(self, folder, *, options=()):
+        self.folder = folder
+        folder.mkdir()
+        port = _free_ports()
+        setup = ["swtpm_setup", "--tpm2", "--tpmstate", str(folder), "--overwrite", *options]
+        subprocess.run(setup, check=True, capture_output=True)
+        command = ["swtpm", "socket", "--tpm2", "--tpmstate", f"dir={folder}", "--flags", "startup-clear"]
+        command += ["--server", f"type=tcp,port={port},bindaddr=127.0.0.1"]
+        command += ["--ctrl", f"type=tcp,port={port + 1},bindaddr=127.0.0.1"]
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.environment = os.environ | {"TPM2TOOLS_TCTI": f"swtpm:host=127.0.0.1,port={port}"}
+        for _ in range(100):
+            try:
+                self.run("tpm2_getcap", "properties-fixed")
+                return
+            except RefusedError:
+                time.sleep(0.05)
+        self.stop()
+        pytest.skip("swtpm does not answer")
+
+    def run(self, *command):
+        """A tool's standard output; afterwards the TPM's few slots are free again, as there is no resource manager."""
+        done = self._run(*command)
+        self._run("tpm2_flushcontext", "-t")
+        if done.returncode:
+            raise RefusedError(done.stderr.decode())
+        return done.stdout
+
+    def _run(self, *command):
+        return subprocess.run(command, cwd=self.folder, env=self.environment, capture_output=True, timeout=120)
+
+    def keys(self, kind):
+        """Makes an EK and an AK under it; their public areas."""
+        self.run("tpm2_createek", "-c", "ek.ctx", "-G", kind, "-u", "ek.pub")
+        self.run("tpm2_createak", "-C", "ek.ctx", "-c", "ak.ctx", "-G", "rsa", "-u", "ak.pub", "-n", "ak.name")
+        return (self.folder / "ek.pub").read_bytes(), (self.folder / "ak.pub").read_bytes()
+
+    def activate(self, blob):
+        """The secret that the TPM returns; raises where it refuses."""
+        (self.folder / "blob").write_bytes(blob)
+        self.run("tpm2_startauthsession", "--policy-session", "-S", "session.ctx")
+        try:
+            self.run("tpm2_policysecret", "-S", "session.ctx", "-c", "e")
+            credential = ["-i", "blob", "-o", "answer", "-P", "session:session.ctx"]
+            self.run("tpm2_activatecredential", "-c", "ak.ctx", "-C", "ek.ctx", *credential)
+        finally:
+            self.run("tpm2_flushcontext", "session.ctx")
+        return (self.folder / "answer").read_bytes()
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait(10)
+
+
+@pytest.fixture(scope="module")
+def tpm(tmp_path_factory):
+    tpm = Tpm(tmp_path_factory.mktemp("tpm") / "one")
+    yield tpm
+    tpm.stop()
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory):
+    tpm = Tpm(tmp_path_factory.mktemp("tpm") / "two")
+    yield tpm
+    tpm.stop()
+
+
+@pytest.mark.parametrize("kind", ["rsa", "ecc"])
+def test_a_tpm_returns_the_secret_that_was_made_for_it(tpm, kind):
+    ek, ak = tpm.keys(kind)
+    area = parse(ak)
+    assert attestation_key_faults(area) == []
+    assert area.name == (tpm.folder / "ak.name").read_bytes()
+    assert tpm.activate(make_credential(ek, area.name, SECRET)) == SECRET
+    assert tpm.activate(make_credential(ek, area.name, b"x")) == b"x"
+
+
+def test_no_other_key_and_no_other_tpm_returns_the_secret(tpm, other):
+    ek, ak = tpm.keys("rsa")
+    name = parse(ak).name
+    blob = make_credential(ek, name[:-1] + bytes([name[-1] ^ 1]), SECRET)
+    with pytest.raises(RefusedError):  # the EK is there, a key of that Name is not
+        tpm.activate(blob)
+    other.keys("rsa")
+    with pytest.raises(RefusedError):
+        other.activate(make_credential(ek, name, SECRET))
+    assert tpm.activate(make_credential(ek, name, SECRET)) == SECRET
