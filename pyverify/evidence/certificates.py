@@ -134,7 +134,7 @@ def check_chain(
         if public_key_of(leaf) != key:
             faults.append("it is for another key than the public area that was given")
         search = _Search(intermediates[:MAX_CERTIFICATES], roots, at, purpose)
-        return faults + search.faults_above(certificate, 0)
+        return faults + search.faults_above([certificate])
     except _LIBRARY_ERRORS as error:
         return [f"the certificate does not parse: {escape(str(error))}"]
 
@@ -173,19 +173,20 @@ class _Search:
         self._purpose = purpose
         self._checks = 0
 
-    def faults_above(self, certificate: x509.Certificate, below: int) -> list[str]:
-        """Why no path leads from a certificate to a pinned root; ``below`` authorities are between it and the leaf."""
+    def faults_above(self, path: list[x509.Certificate]) -> list[str]:
+        """Why no path leads from the last of these, of which each issued the one before, to a pinned root."""
+        certificate, below = path[-1], len(path) - 1
         issuer = escape(certificate.issuer.rfc4514_string()) or "(no name)"
         faults: list[str] = []
         for candidate, pinned in self._known:
-            if candidate.subject != certificate.issuer:
+            if candidate.subject != certificate.issuer or (candidate in path and not pinned):
                 continue
             self._checks += 1
             if self._checks > _MAX_CHECKS or below > _MAX_CHAIN:
                 return ["the chain is too long or too ambiguous"]
             found = self._authority_faults(candidate, below) or _signature_faults(certificate, candidate)
             if not found and not pinned:
-                found = self.faults_above(candidate, below + 1)
+                found = self.faults_above([*path, candidate])
             if not found:
                 return []
             faults += [fault for fault in found if fault not in faults]
@@ -233,9 +234,7 @@ def _leaf_faults(certificate: x509.Certificate, purpose: Purpose) -> list[str]:
     if isinstance(constraints, x509.BasicConstraints) and constraints.ca:
         faults.append("it is an authority's own certificate (CA:TRUE)")
     if not isinstance(purposes, x509.ExtendedKeyUsage) or _PURPOSES[purpose] not in purposes:
-        faults.append(
-            f"its extended key usage lacks {_PURPOSES[purpose].dotted_string} ({purpose.upper()} certificate)"
-        )
+        faults.append(f"its extended key usage does not say {purpose.upper()} ({_PURPOSES[purpose].dotted_string})")
     if isinstance(usage, x509.KeyUsage):
         fits = usage.digital_signature if purpose == "ak" else usage.key_encipherment or usage.key_agreement
         if not fits:
