@@ -1,0 +1,159 @@
+"""Enrolled keys, challenges and pinned certificates as a references snapshot has them: columns, looked up by name."""
+
+from __future__ import annotations
+
+import bisect
+import datetime
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pyverify.baseline.identity import Challenge, EnrolledKey, KeyLevel, Sm2Mode, is_key_name, to_micros
+from pyverify.baseline.snapshot import Snapshot
+
+_KEY_FACTS: Final = ("machine", "ak_name", "since", "until", "level", "sm2_mode")
+_CHALLENGE_FACTS: Final = ("ak_name", "nonce", "issued_at", "spent_by")
+_LAST: Final = to_micros(datetime.datetime.max.replace(tzinfo=datetime.UTC))
+
+
+@dataclass(frozen=True, slots=True)
+class KeyChallenges:
+    """All challenges of one attestation key: ``issued_at`` ascending, in microseconds since 1970."""
+
+    issued_at: list[int] = field(default_factory=list)
+    by_nonce: dict[bytes, tuple[int, bytes | None]] = field(default_factory=dict)
+    """Of each nonce, when it was issued and what spent it. A dict's keyed hash gives nothing of a nonce away."""
+
+    def newest(self, as_of: int) -> int | None:
+        """When the newest challenge was issued, of those that had been at this time."""
+        count = bisect.bisect_right(self.issued_at, as_of)
+        return self.issued_at[count - 1] if count else None
+
+
+class Identity:
+    """The part of a snapshot that says who the machines are and what they were asked."""
+
+    def __init__(self, enrolled: pa.StructArray, challenges: pa.StructArray, roots: pa.Array) -> None:
+        self._enrolled = enrolled
+        self._challenges = challenges
+        self._roots = roots
+        self._asked: dict[bytes, KeyChallenges] = {}
+
+    def is_consistent(self) -> bool:
+        """Whether no key is two machines', no nonce was issued twice, names are Names, and all is in order."""
+        keys = [self._enrolled.field(name) for name in ("machine", "ak_name", "since", "level", "sm2_mode")]
+        asked = [self._challenges.field(name) for name in ("ak_name", "nonce", "issued_at")]
+        if any(column.null_count for column in (*keys, *asked, self._roots)):
+            return False
+        _, ak_name, since, level, sm2_mode = keys
+        names = pc.unique(pa.concat_arrays([ak_name, asked[0]])).to_pylist()
+        pairs = pa.table({"ak_name": asked[0], "nonce": asked[1]}).group_by(["ak_name", "nonce"]).aggregate([])
+        return (
+            all(map(is_key_name, names))
+            and set(pc.unique(level).to_pylist()) <= set(KeyLevel)
+            and set(pc.unique(sm2_mode).to_pylist()) <= set(Sm2Mode)
+            and pc.count_distinct(ak_name).as_py() == len(ak_name)
+            and len(pairs) == len(asked[0])
+            and _is_ascending(asked[0], asked[2])
+            and all(map(_are_times, (since, self._enrolled.field("until"), asked[2])))
+        )
+
+    @cached_property
+    def _row_of(self) -> dict[bytes, int]:
+        return {name: row for row, name in enumerate(self._enrolled.field("ak_name").to_pylist())}
+
+    @cached_property
+    def _rows_of(self) -> dict[str, list[int]]:
+        rows: dict[str, list[int]] = {}
+        for row, machine in enumerate(self._enrolled.field("machine").to_pylist()):
+            rows.setdefault(machine, []).append(row)
+        return rows
+
+    @property
+    def columns(self) -> pa.StructArray:
+        """The enrolled keys as an Arrow struct array: machine, ak_name, since, until, level, sm2_mode."""
+        return self._enrolled
+
+    def find(self, ak_names: Sequence[bytes | None]) -> npt.NDArray[np.int32]:
+        """The row of :attr:`columns` of each key, -1 where it is not enrolled."""
+        known = self._row_of
+        return np.fromiter((-1 if name is None else known.get(name, -1) for name in ak_names), np.int32, len(ak_names))
+
+    def key(self, ak_name: bytes) -> EnrolledKey | None:
+        """An enrolled key by its Name."""
+        row = self._row_of.get(ak_name)
+        return None if row is None else self._key(row)
+
+    def ak_of(self, machine: str) -> list[EnrolledKey]:
+        """The keys of a machine, past and present."""
+        return [self._key(row) for row in self._rows_of.get(machine, [])]
+
+    def machine_of(self, ak_name: bytes) -> str | None:
+        """The one machine that a key is or was enrolled for."""
+        key = self.key(ak_name)
+        return None if key is None else key.machine
+
+    def _key(self, row: int) -> EnrolledKey:
+        facts = self._enrolled[row].as_py()
+        return EnrolledKey(**(facts | {"level": KeyLevel(facts["level"]), "sm2_mode": Sm2Mode(facts["sm2_mode"])}))
+
+    @cached_property
+    def _run_of(self) -> dict[bytes, tuple[int, int]]:
+        """First and last row of each key's challenges, which stand together."""
+        runs = pc.run_end_encode(self._challenges.field("ak_name"))
+        ends = runs.run_ends.to_pylist()
+        return dict(zip(runs.values.to_pylist(), zip([0, *ends], ends, strict=False), strict=True))
+
+    def asked(self, ak_name: bytes) -> KeyChallenges:
+        """What a key was asked; looked up once, so that work grows with the keys that send something."""
+        if ak_name not in self._asked:
+            first, last = self._run_of.get(ak_name, (0, 0))
+            rows = self._challenges[first:last]
+            issued = rows.field("issued_at").cast(pa.int64()).to_pylist()
+            facts = zip(issued, rows.field("spent_by").to_pylist(), strict=True)
+            nonces = rows.field("nonce").to_pylist()
+            self._asked[ak_name] = KeyChallenges(issued, dict(zip(nonces, facts, strict=True)))
+        return self._asked[ak_name]
+
+    def challenges(self, ak_name: bytes) -> list[Challenge]:
+        """The challenges of a key, oldest first."""
+        first, last = self._run_of.get(ak_name, (0, 0))
+        return [Challenge(**row) for row in self._challenges[first:last].to_pylist()]
+
+    @cached_property
+    def roots(self) -> list[bytes]:
+        """The pinned certificates, DER."""
+        found: list[bytes] = self._roots.to_pylist()
+        return found
+
+
+def add_identity(
+    snapshot: Snapshot, enrolled: Sequence[EnrolledKey], challenges: Sequence[Challenge], roots: Sequence[bytes]
+) -> None:
+    """Writes keys, challenges and pinned certificates into a snapshot in the order that it wants."""
+    for key in sorted(enrolled, key=lambda k: k.ak_name):
+        snapshot.add("enrolled", {name: getattr(key, name) for name in _KEY_FACTS})
+    for challenge in sorted(challenges, key=lambda c: (c.ak_name, to_micros(c.issued_at), c.nonce)):
+        snapshot.add("challenges", {name: getattr(challenge, name) for name in _CHALLENGE_FACTS})
+    for der in sorted(set(roots)):
+        snapshot.add("roots", der)
+
+
+def _are_times(column: pa.Array) -> bool:
+    """Whether all are times of this calendar, from 1970 on, which a damaged store or file need not have."""
+    span = pc.min_max(column.cast(pa.int64())).as_py()
+    return span["min"] is None or (span["min"] >= 0 and span["max"] <= _LAST)
+
+
+def _is_ascending(ak_name: pa.Array, issued_at: pa.Array) -> bool:
+    """Whether equal names stand together in order, and times ascend within each."""
+    is_next = pc.less(ak_name[:-1], ak_name[1:])
+    is_same = pc.equal(ak_name[:-1], ak_name[1:])
+    is_later = pc.less_equal(issued_at[:-1], issued_at[1:])
+    return pc.all(pc.or_(is_next, pc.and_(is_same, is_later)), min_count=0).as_py() is not False
