@@ -131,7 +131,7 @@ def test_new_challenges_are_random_and_remembered(store, ledger):
     first, second = (ledger.issue("m", [AK], at=NOW)[0] for _ in range(2))
     assert len(first.nonce) >= 16
     assert first.nonce != second.nonce
-    assert store.references().identity.asked(AK).by_nonce.keys() == {OLD, NEW, first.nonce, second.nonce}
+    assert store.references().identity.asked([AK])[AK].by_nonce.keys() == {OLD, NEW, first.nonce, second.nonce}
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_challenges_that_cannot_be(ledger, store, change):
 
 def test_adding_again_changes_nothing_and_a_nonce_is_never_issued_twice(ledger):
     assert ledger.add(ISSUED) == 0
-    with pytest.raises(StoreError, match="issued to this key before"):
+    with pytest.raises(UsageError, match="issued to this key before"):
         ledger.add([Challenge(AK, bytes(16), NOW), Challenge(AK, OLD, NOW, "m")])
     assert ledger.consume(AK, bytes(16), QUOTE, at=NOW) is Freshness.WRONG_NONCE
 

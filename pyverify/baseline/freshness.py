@@ -10,8 +10,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from pyverify.baseline.identity import to_micros
-from pyverify.baseline.identity_columns import Identity, KeyChallenges
+from pyverify.baseline.identity import in_micros, to_micros
+from pyverify.baseline.identity_columns import Identity
 
 MAX_AGE: Final = datetime.timedelta(hours=24)
 """How long a challenge is good for where the policy says nothing else (DESIGN section 11)."""
@@ -59,24 +59,38 @@ def freshness(
         as_of: the time of the verdicts, from the caller.
         max_age: from a challenge's issue to ``as_of``.
     """
-    now, oldest = to_micros(as_of), to_micros(as_of) - max_age // datetime.timedelta(microseconds=1)
-    codes = (
-        judge(identity.asked(ak_name), nonce, attest, now, oldest)
-        for ak_name, nonce, attest in zip(ak_names, nonces, attests, strict=True)
-    )
-    return np.fromiter(codes, np.uint8, len(ak_names))
+    now = to_micros(as_of)
+    oldest = now - in_micros(max_age)
+    asked = identity.asked(ak_names)
+    codes = []
+    for ak_name, nonce, attest in zip(ak_names, nonces, attests, strict=True):
+        known = asked.get(ak_name)
+        if known is None:
+            codes.append(Freshness.UNFRESH_NO_ENTRY)
+        else:
+            codes.append(judge(known.by_nonce.get(nonce), known.newest(now), attest, now, oldest))
+    return np.array(codes, np.uint8)
 
 
-def judge(asked: KeyChallenges, nonce: bytes, attest: bytes, now: int, oldest: int) -> Freshness:
-    """Freshness of one quote against all challenges of its key; times in microseconds since 1970."""
-    entry = asked.by_nonce.get(nonce)
+def judge(
+    entry: tuple[int, bytes | None] | None, newest: int | None, attest: bytes, now: int, oldest: int
+) -> Freshness:
+    """Freshness of one quote by a key that has challenges.
+
+    Args:
+        entry: when its nonce was issued to its key and what spent it; None where it never was.
+        newest: when the newest challenge of the key was issued, of those until now.
+        attest: SHA-256 of the TPMS_ATTEST.
+        now: the time of the verdict. All times are microseconds since 1970.
+        oldest: the earliest issue that is fresh.
+    """
     if entry is None:
-        return Freshness.WRONG_NONCE if asked.by_nonce else Freshness.UNFRESH_NO_ENTRY
+        return Freshness.WRONG_NONCE
     issued_at, spent_by = entry
     if spent_by is not None and spent_by != attest:
         return Freshness.REPLAYED
     if issued_at > now:
         return Freshness.UNFRESH_NOT_YET
-    if issued_at != asked.newest(now):
+    if issued_at != newest:
         return Freshness.UNFRESH_NOT_NEWEST
     return Freshness.UNFRESH_TOO_OLD if issued_at < oldest else Freshness.FRESH

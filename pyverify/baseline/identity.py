@@ -79,6 +79,11 @@ def to_micros(time: datetime.datetime) -> int:
     return (time - _EPOCH) // _MICROSECOND
 
 
+def in_micros(span: datetime.timedelta) -> int:
+    """A span of time in microseconds."""
+    return span // _MICROSECOND
+
+
 def from_micros(micros: int) -> datetime.datetime:
     """The reverse of :func:`to_micros`; raises OverflowError where there is no such year."""
     return _EPOCH + micros * _MICROSECOND

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import bisect
 import datetime
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
@@ -26,8 +26,8 @@ _LAST: Final = to_micros(datetime.datetime.max.replace(tzinfo=datetime.UTC))
 class KeyChallenges:
     """All challenges of one attestation key: ``issued_at`` ascending, in microseconds since 1970."""
 
-    issued_at: list[int] = field(default_factory=list)
-    by_nonce: dict[bytes, tuple[int, bytes | None]] = field(default_factory=dict)
+    issued_at: list[int]
+    by_nonce: dict[bytes, tuple[int, bytes | None]]
     """Of each nonce, when it was issued and what spent it. A dict's keyed hash gives nothing of a nonce away."""
 
     def newest(self, as_of: int) -> int | None:
@@ -43,7 +43,6 @@ class Identity:
         self._enrolled = enrolled
         self._challenges = challenges
         self._roots = roots
-        self._asked: dict[bytes, KeyChallenges] = {}
 
     def is_consistent(self) -> bool:
         """Whether no key is two machines', no nonce was issued twice, names are Names, and all is in order."""
@@ -110,16 +109,20 @@ class Identity:
         ends = runs.run_ends.to_pylist()
         return dict(zip(runs.values.to_pylist(), zip([0, *ends], ends, strict=False), strict=True))
 
-    def asked(self, ak_name: bytes) -> KeyChallenges:
-        """What a key was asked; looked up once, so that work grows with the keys that send something."""
-        if ak_name not in self._asked:
-            first, last = self._run_of.get(ak_name, (0, 0))
-            rows = self._challenges[first:last]
-            issued = rows.field("issued_at").cast(pa.int64()).to_pylist()
-            facts = zip(issued, rows.field("spent_by").to_pylist(), strict=True)
-            nonces = rows.field("nonce").to_pylist()
-            self._asked[ak_name] = KeyChallenges(issued, dict(zip(nonces, facts, strict=True)))
-        return self._asked[ak_name]
+    def asked(self, ak_names: Iterable[bytes]) -> dict[bytes, KeyChallenges]:
+        """What each of these keys was asked, in one go for a batch; keys that never were are not in it."""
+        runs = {name: self._run_of[name] for name in set(ak_names) if name in self._run_of}
+        rows = [np.arange(first, last) for first, last in runs.values()]
+        table = self._challenges.take(pa.array(np.concatenate([np.zeros(0, np.int64), *rows])))
+        nonces, spent_by = (table.field(name).to_pylist() for name in ("nonce", "spent_by"))
+        issued_at = table.field("issued_at").cast(pa.int64()).to_pylist()
+        asked, at = {}, 0
+        for name, (first, last) in runs.items():
+            here = slice(at, at + last - first)
+            facts = zip(issued_at[here], spent_by[here], strict=True)
+            asked[name] = KeyChallenges(issued_at[here], dict(zip(nonces[here], facts, strict=True)))
+            at = here.stop
+        return asked
 
     def challenges(self, ak_name: bytes) -> list[Challenge]:
         """The challenges of a key, oldest first."""

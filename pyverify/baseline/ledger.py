@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -12,14 +12,16 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from pyverify.baseline import schema
 from pyverify.baseline.freshness import MAX_AGE, Freshness, judge
-from pyverify.baseline.identity import Challenge, is_key_name, to_micros
-from pyverify.baseline.identity_columns import KeyChallenges
+from pyverify.baseline.identity import Challenge, in_micros, is_key_name, to_micros
 from pyverify.baseline.store import Store
 from pyverify.errors import StoreError, UsageError
 
 NONCE_SIZE: Final = 32
 """Bytes of a nonce that is made here: what every TPM takes as qualifying data."""
 _NONCE_SIZES: Final = range(16, 65)  # SPEC section 8.5; the most is the digest of the largest hash
+
+_CHUNK: Final = 400
+"""Rows of one statement: SQLite allows 999 parameters in its oldest builds still about, and a row takes two."""
 
 _INSERT: Final[dict[str, Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
@@ -43,14 +45,12 @@ class Ledger:
             How many were new.
 
         Raises:
-            UsageError: one of them cannot be: no Name, a nonce that is too short or long, no time zone.
-            StoreError: a nonce was issued to its key before, at another time; the key is another machine's.
+            UsageError: one of them cannot be: no Name, a nonce that is too short or long, no time zone; it was issued
+                to its key before, at another time; the key is another machine's.
         """
         rows = [_row(challenge) for challenge in challenges]
         with self._store.writing() as connection:
-            new = [row for row in rows if _add_one(connection, row)]
-            _check_machines(connection, {(row["ak_name"], row["machine"]) for row in new})
-        return len(new)
+            return sum(_add(connection, rows[at : at + _CHUNK]) for at in range(0, len(rows), _CHUNK))
 
     def consume(
         self,
@@ -85,15 +85,17 @@ class Ledger:
     ) -> list[Freshness]:
         """:meth:`consume` for many in one transaction: (key, nonce, SHA-256 of the attest), earlier quotes first."""
         now = to_micros(at)
-        oldest = now - max_age // datetime.timedelta(microseconds=1)
-        codes = [Freshness.UNFRESH_NO_ENTRY] * len(quotes)
+        oldest = now - in_micros(max_age)
+        codes: dict[int, Freshness] = {}
+        # All jobs lock rows in one order, so that none waits for another in a circle.
+        order = sorted(range(len(quotes)), key=lambda index: quotes[index][:2])
         with self._store.writing() as connection:
-            # All jobs lock rows in one order, so that none waits for another in a circle.
-            for index in sorted(range(len(quotes)), key=lambda i: quotes[i][:2]):
-                ak_name, nonce, attest = quotes[index]
-                _spend(connection, ak_name, nonce, attest, now)
-                codes[index] = judge(_asked(connection, ak_name, nonce, now), nonce, attest, now, oldest)
-        return codes
+            for first in range(0, len(order), _CHUNK):
+                chunk = order[first : first + _CHUNK]
+                some = [quotes[index] for index in chunk]
+                _spend(connection, some, now)
+                codes |= zip(chunk, _judge(connection, some, now, oldest), strict=True)
+        return [codes[index] for index in range(len(quotes))]
 
 
 def _row(challenge: Challenge) -> dict[str, Any]:
@@ -113,36 +115,66 @@ def _row(challenge: Challenge) -> dict[str, Any]:
     }
 
 
-def _add_one(connection: sa.Connection, row: dict[str, Any]) -> bool:
-    """Whether a challenge was new."""
+def _add(connection: sa.Connection, rows: list[dict[str, Any]]) -> int:
+    """Adds challenges unless they are there, and makes sure that all then are as they should be; how many were new."""
+    pairs = [(row["ak_name"], row["nonce"]) for row in rows]
+    before = _entries(connection, pairs)
+    connection.execute(_insert(connection, schema.challenge).on_conflict_do_nothing(), rows)
+    after = _entries(connection, pairs)
+    for row in rows:
+        if after[row["ak_name"], row["nonce"]][0] != row["issued_at"]:
+            raise UsageError(
+                f"nonce {row['nonce'].hex()} was issued to this key before, at another time: a nonce is for one use"
+            )
+    table = schema.enrolled
+    query = sa.select(table.c.ak_name, table.c.machine).where(table.c.ak_name.in_({row["ak_name"] for row in rows}))
+    machines = {bytes(key.ak_name): key.machine for key in connection.execute(query)}
+    for row in rows:
+        owner = machines.get(row["ak_name"], row["machine"])
+        if row["machine"] not in (None, owner):
+            raise UsageError(
+                f"a challenge for {row['machine']} names a key that is enrolled for {owner}: {row['ak_name'].hex()}"
+            )
+    return len(set(pairs) - before.keys())
+
+
+def _spend(connection: sa.Connection, quotes: list[tuple[bytes, bytes, bytes]], now: int) -> None:
+    """Marks nonces as spent if they were issued and nothing spent them: in one statement, the primary key decides."""
     table = schema.challenge
-    if connection.execute(_insert(connection, table).values(row).on_conflict_do_nothing()).rowcount:
-        return True
-    is_it = sa.and_(table.c.ak_name == row["ak_name"], table.c.nonce == row["nonce"])
-    issued_at = connection.scalar(sa.select(table.c.issued_at).where(is_it))
-    if issued_at != row["issued_at"]:
-        raise StoreError(
-            f"nonce {row['nonce'].hex()} was issued to this key before, at another time: a nonce is for one use"
-        )
-    return False
-
-
-def _check_machines(connection: sa.Connection, pairs: set[tuple[bytes, str | None]]) -> None:
-    for ak_name, machine in sorted(pairs, key=lambda pair: pair[0]):
-        query = sa.select(schema.enrolled.c.machine).where(schema.enrolled.c.ak_name == ak_name)
-        known = connection.scalar(query)
-        if machine is not None and known is not None and machine != known:
-            raise StoreError(f"a challenge for {machine} names a key that is enrolled for {known}: {ak_name.hex()}")
-
-
-def _spend(connection: sa.Connection, ak_name: bytes, nonce: bytes, attest: bytes, now: int) -> None:
-    """Marks a nonce as spent if it was issued and nothing spent it: one statement, the primary key decides."""
-    table = schema.challenge
-    values = (sa.literal(attest, sa.LargeBinary), sa.literal(now, sa.BigInteger))
-    is_it = sa.and_(table.c.ak_name == ak_name, table.c.nonce == nonce)
+    values = (sa.bindparam("attest", type_=sa.LargeBinary), sa.literal(now, sa.BigInteger))
+    is_it = sa.and_(table.c.ak_name == sa.bindparam("ak"), table.c.nonce == sa.bindparam("number"))
     issued = sa.select(table.c.ak_name, table.c.nonce, *values).where(is_it)
     insert = _insert(connection, schema.spent).from_select(["ak_name", "nonce", "attest", "at"], issued)
-    connection.execute(insert.on_conflict_do_nothing())
+    rows = [{"ak": ak_name, "number": nonce, "attest": attest} for ak_name, nonce, attest in quotes]
+    connection.execute(insert.on_conflict_do_nothing(), rows)
+
+
+def _judge(
+    connection: sa.Connection, quotes: list[tuple[bytes, bytes, bytes]], now: int, oldest: int
+) -> Iterator[Freshness]:
+    table = schema.challenge
+    entries = _entries(connection, [(ak_name, nonce) for ak_name, nonce, _ in quotes])
+    until_now = sa.func.max(sa.case((table.c.issued_at <= now, table.c.issued_at)))
+    query = sa.select(table.c.ak_name, until_now.label("newest")).group_by(table.c.ak_name)
+    known = query.where(table.c.ak_name.in_({ak_name for ak_name, _, _ in quotes}))
+    newest = {bytes(row.ak_name): row.newest for row in connection.execute(known)}
+    for ak_name, nonce, attest in quotes:
+        if ak_name not in newest:
+            yield Freshness.UNFRESH_NO_ENTRY
+        else:
+            yield judge(entries.get((ak_name, nonce)), newest[ak_name], attest, now, oldest)
+
+
+def _entries(
+    connection: sa.Connection, pairs: list[tuple[bytes, bytes]]
+) -> dict[tuple[bytes, bytes], tuple[int, bytes | None]]:
+    """Of each of these challenges that is there, when it was issued and what spent it; others may be in it too."""
+    asked, spent = schema.challenge, schema.spent
+    is_same = sa.and_(asked.c.ak_name == spent.c.ak_name, asked.c.nonce == spent.c.nonce)
+    query = sa.select(asked, spent.c.attest).select_from(asked.outerjoin(spent, is_same))
+    ak_names, nonces = ({pair[i] for pair in pairs} for i in range(2))
+    rows = connection.execute(query.where(asked.c.ak_name.in_(ak_names), asked.c.nonce.in_(nonces)))
+    return {(bytes(row.ak_name), bytes(row.nonce)): (row.issued_at, row.attest) for row in rows}
 
 
 def _insert(connection: sa.Connection, table: sa.Table) -> Any:
@@ -150,17 +182,3 @@ def _insert(connection: sa.Connection, table: sa.Table) -> Any:
     if insert is None:
         raise StoreError(f"no ledger can be kept in {connection.dialect.name}; use SQLite or PostgreSQL")
     return insert(table)
-
-
-def _asked(connection: sa.Connection, ak_name: bytes, nonce: bytes, now: int) -> KeyChallenges:
-    """As much of a key's challenges as it takes to judge one nonce."""
-    asked, spent = schema.challenge, schema.spent
-    of_key = asked.c.ak_name == ak_name
-    newest = connection.scalar(sa.select(sa.func.max(asked.c.issued_at)).where(of_key, asked.c.issued_at <= now))
-    is_same = sa.and_(asked.c.ak_name == spent.c.ak_name, asked.c.nonce == spent.c.nonce)
-    query = sa.select(asked.c.nonce, asked.c.issued_at, spent.c.attest).select_from(asked.outerjoin(spent, is_same))
-    # The nonce itself where there is one, else any other of the key: it tells a wrong nonce from a key never asked.
-    row = connection.execute(query.where(of_key, asked.c.nonce == nonce)).first()
-    row = row or connection.execute(query.where(of_key).limit(1)).first()
-    known = {} if row is None else {bytes(row.nonce): (row.issued_at, row.attest)}
-    return KeyChallenges([] if newest is None else [newest], known)

@@ -49,7 +49,7 @@ class Store:
         url = where if "://" in where else f"sqlite:///{where}"
         if "://" not in where and not create and not Path(where).is_file():
             raise StoreError(
-                f"no baseline store at {where}: run `pyverify learn ARCHIVE` first, or name one with --store"
+                f"no store at {where}: run `pyverify learn ARCHIVE` or `pyverify enroll …` first, or name it by --store"
             )
         try:
             engine = sa.create_engine(url)
