@@ -20,8 +20,8 @@ NONCE_SIZE: Final = 32
 """Bytes of a nonce that is made here: what every TPM takes as qualifying data."""
 _NONCE_SIZES: Final = range(16, 65)  # SPEC section 8.5; the most is the digest of the largest hash
 
-_CHUNK: Final = 400
-"""Rows of one statement: SQLite allows 999 parameters in its oldest builds still about, and a row takes two."""
+_CHUNK: Final = 500
+"""Rows looked up in one statement: SQLite allows 999 parameters in its oldest builds still about."""
 
 _INSERT: Final[dict[str, Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
@@ -135,7 +135,7 @@ def _add(connection: sa.Connection, rows: list[dict[str, Any]]) -> int:
             raise UsageError(
                 f"a challenge for {row['machine']} names a key that is enrolled for {owner}: {row['ak_name'].hex()}"
             )
-    return len(set(pairs) - before.keys())
+    return len(after) - len(before)
 
 
 def _spend(connection: sa.Connection, quotes: list[tuple[bytes, bytes, bytes]], now: int) -> None:
@@ -168,13 +168,14 @@ def _judge(
 def _entries(
     connection: sa.Connection, pairs: list[tuple[bytes, bytes]]
 ) -> dict[tuple[bytes, bytes], tuple[int, bytes | None]]:
-    """Of each of these challenges that is there, when it was issued and what spent it; others may be in it too."""
+    """Of each of these challenges that is there, when it was issued and what spent it."""
     asked, spent = schema.challenge, schema.spent
     is_same = sa.and_(asked.c.ak_name == spent.c.ak_name, asked.c.nonce == spent.c.nonce)
     query = sa.select(asked, spent.c.attest).select_from(asked.outerjoin(spent, is_same))
-    ak_names, nonces = ({pair[i] for pair in pairs} for i in range(2))
-    rows = connection.execute(query.where(asked.c.ak_name.in_(ak_names), asked.c.nonce.in_(nonces)))
-    return {(bytes(row.ak_name), bytes(row.nonce)): (row.issued_at, row.attest) for row in rows}
+    wanted = set(pairs)
+    rows = connection.execute(query.where(asked.c.nonce.in_({nonce for _, nonce in pairs})))
+    found = {(bytes(row.ak_name), bytes(row.nonce)): (row.issued_at, row.attest) for row in rows}
+    return {pair: entry for pair, entry in found.items() if pair in wanted}
 
 
 def _insert(connection: sa.Connection, table: sa.Table) -> Any:

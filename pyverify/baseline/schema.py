@@ -79,20 +79,22 @@ enrolled: Final = sa.Table(
 challenge: Final = sa.Table(
     "challenge",
     _metadata,
-    sa.Column("ak_name", sa.LargeBinary(66), primary_key=True),
+    # the nonce first: it is what single challenges are looked up by
     sa.Column("nonce", sa.LargeBinary(64), primary_key=True),
+    sa.Column("ak_name", sa.LargeBinary(66), primary_key=True),
     sa.Column("issued_at", sa.BigInteger, nullable=False),
     sa.Column("machine", sa.String),
+    sa.Index("challenge_of_key", "ak_name", "issued_at"),
 )
 # A nonce is spent by adding its row: of two that try at once, the primary key lets one through.
 spent: Final = sa.Table(
     "spent",
     _metadata,
-    sa.Column("ak_name", sa.LargeBinary(66), primary_key=True),
     sa.Column("nonce", sa.LargeBinary(64), primary_key=True),
+    sa.Column("ak_name", sa.LargeBinary(66), primary_key=True),
     sa.Column("attest", sa.LargeBinary(32), nullable=False),
     sa.Column("at", sa.BigInteger, nullable=False),
-    sa.ForeignKeyConstraint(["ak_name", "nonce"], ["challenge.ak_name", "challenge.nonce"]),
+    sa.ForeignKeyConstraint(["nonce", "ak_name"], ["challenge.nonce", "challenge.ak_name"]),
 )
 activation: Final = sa.Table(
     "activation",
