@@ -13,7 +13,15 @@ import pytest
 from pyverify.evidence.credential import make_credential
 from pyverify.evidence.public_area import attestation_key_faults, parse
 
-TOOLS = ("swtpm", "swtpm_setup", "tpm2_createek", "tpm2_createak", "tpm2_activatecredential")
+TOOLS = (
+    "swtpm",
+    "swtpm_setup",
+    "swtpm_localca",
+    "certtool",
+    "tpm2_createek",
+    "tpm2_createak",
+    "tpm2_activatecredential",
+)
 SECRET = bytes(range(32))
 
 pytestmark = pytest.mark.skipif(
@@ -41,12 +49,20 @@ class RefusedError(Exception):
 class Tpm:
     """A software TPM in a folder, and tpm2-tools that talk to it."""
 
-    def __init__(self, folder, *, options=()):
+    def __init__(self, folder):
         self.folder = folder
         folder.mkdir()
         port = _free_ports()
-        setup = ["swtpm_setup", "--tpm2", "--tpmstate", str(folder), "--overwrite", *options]
-        subprocess.run(setup, check=True, capture_output=True)
+        # A certificate authority of its own, in its folder: see swtpm_setup.conf(5), swtpm-localca.conf(8).
+        (folder / "ca").mkdir()
+        tool = f"create_certs_tool={shutil.which('swtpm_localca')}\ncreate_certs_tool_config={folder}/ca.conf\n"
+        (folder / "setup.conf").write_text(f"{tool}create_certs_tool_options={folder}/options\n")
+        (folder / "options").write_text("")
+        names = {"signingkey": "signkey.pem", "issuercert": "issuercert.pem", "certserial": "serial"}
+        places = "".join(f"{name} = {folder}/ca/{file}\n" for name, file in names.items())
+        (folder / "ca.conf").write_text(f"statedir = {folder}/ca\n{places}")
+        setup = ["swtpm_setup", "--tpm2", "--tpmstate", str(folder), "--config", str(folder / "setup.conf")]
+        subprocess.run([*setup, "--create-ek-cert", "--vmid", "m"], check=True, capture_output=True)
         command = ["swtpm", "socket", "--tpm2", "--tpmstate", f"dir={folder}", "--flags", "startup-clear"]
         command += ["--server", f"type=tcp,port={port},bindaddr=127.0.0.1"]
         command += ["--ctrl", f"type=tcp,port={port + 1},bindaddr=127.0.0.1"]
@@ -75,7 +91,7 @@ class Tpm:
 
     def keys(self, kind):
         """Makes an EK and an AK under it; their public areas."""
-        self.run("tpm2_createek", "-c", "ek.ctx", "-G", kind, "-u", "ek.pub")
+        self.run("tpm2_createek", "-c", "ek.ctx", "-G", kind, "-u", "ek.pub")  # from the seed: always the same one
         self.run("tpm2_createak", "-C", "ek.ctx", "-c", "ak.ctx", "-G", "rsa", "-u", "ak.pub", "-n", "ak.name")
         return (self.folder / "ek.pub").read_bytes(), (self.folder / "ak.pub").read_bytes()
 
@@ -136,3 +152,37 @@ def test_no_other_key_and_no_other_tpm_returns_the_secret(tpm, other):
     with pytest.raises(RefusedError):
         other.activate(make_credential(ek, name, SECRET))
     assert tpm.activate(make_credential(ek, name, SECRET)) == SECRET
+
+
+def test_from_enrolment_to_a_certified_key_by_command_line(tpm, other, tmp_path, monkeypatch, capfd):
+    """The whole way, as an operator goes it: EK certificate off the TPM, root pinned, credential, answer."""
+    from pyverify.cli.main import main
+
+    monkeypatch.chdir(tmp_path)
+    ca = tpm.folder / "ca"
+    (tmp_path / "ek.crt").write_bytes(tpm.run("tpm2_nvread", "0x1c00002"))
+    tpm.keys("rsa")
+    files = {name: str(tpm.folder / name) for name in ("ek.pub", "ak.pub")}
+    with pytest.raises(AssertionError, match=r"key\.certificate"):
+        _run(main, capfd, "enroll", "m", files["ak.pub"], "--ek-cert", "ek.crt")
+    _run(
+        main, capfd, "enroll", "--root", str(ca / "swtpm-localca-rootca-cert.pem"), "--root", str(ca / "issuercert.pem")
+    )
+    assert "enrolled since" in _run(main, capfd, "enroll", "m", files["ak.pub"], "--ek-cert", "ek.crt")
+    _run(main, capfd, "challenge", "new", "--activate", "m", files["ek.pub"], files["ak.pub"], "-o", "blob")
+    (tmp_path / "secret").write_bytes(tpm.activate((tmp_path / "blob").read_bytes()))
+    assert "certified" in _run(main, capfd, "challenge", "check", "m", "secret")
+    foreign, _ = other.keys("rsa")
+    (tmp_path / "foreign.pub").write_bytes(foreign)
+    with pytest.raises(AssertionError, match="another key"):
+        _run(main, capfd, "challenge", "new", "--activate", "m", "foreign.pub", files["ak.pub"], "-o", "blob")
+    nonce = _run(main, capfd, "challenge", "new", "m").strip()
+    tpm.run("tpm2_quote", "-c", "ak.ctx", "-l", "sha256:0", "-q", nonce, "-m", "quote.msg", "-s", "quote.sig")
+    assert bytes.fromhex(nonce) in (tpm.folder / "quote.msg").read_bytes()
+
+
+def _run(main, capfd, *arguments):
+    code = main(list(arguments))
+    out, err = capfd.readouterr()
+    assert code == 0, err
+    return out
