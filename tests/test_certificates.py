@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import shutil
 import subprocess
@@ -13,6 +14,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pyverify.errors import EvidenceError
 from pyverify.evidence.certificates import check_chain, model_of, public_key_of, read_certificates
@@ -187,6 +190,33 @@ def test_many_authorities_of_one_name_cost_no_exponential_search():
     start = datetime.datetime.now()
     assert check(leaf(crowd[0]), crowd, (Made("elsewhere"),))
     assert datetime.datetime.now() - start < datetime.timedelta(seconds=2)
+
+
+def damaged(data):
+    """Bytes with a few of them changed, and perhaps cut."""
+    changes = st.lists(st.tuples(st.integers(0, len(data) - 1), st.integers(0, 255)), min_size=1, max_size=4)
+
+    def apply(some, end):
+        changed = bytearray(data)
+        for at, value in some:
+            changed[at] = value
+        return bytes(changed[:end])
+
+    return st.builds(apply, changes, st.integers(len(data) - 3, len(data)))
+
+
+@settings(max_examples=200, deadline=None)
+@given(damaged(LEAF.der), damaged(MIDDLE.der))
+def test_damaged_certificates_never_hold_and_raise_nothing_foreign(made, middle):
+    key = public_key_of(LEAF.der)
+    facts = {"at": NOW, "purpose": "ek", "key": key}
+    assert made == LEAF.der or check_chain(made, [MIDDLE.der], [ROOT.der], **facts)
+    assert middle == MIDDLE.der or check_chain(LEAF.der, [middle], [ROOT.der], **facts)
+    check_chain(LEAF.der, [], [middle], **facts)  # pinned bytes are what they are
+    public_key_of(made)
+    model_of(made)
+    with contextlib.suppress(EvidenceError):
+        read_certificates(made + middle)
 
 
 # ---- files

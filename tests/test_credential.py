@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import shutil
@@ -14,6 +15,8 @@ from cryptography.hazmat.decrepit.ciphers.modes import CFB
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pyverify.errors import EvidenceError, UsageError
 from pyverify.evidence import sm2
@@ -126,6 +129,14 @@ def test_every_cut_of_a_public_area_is_refused(rsa_key):
         for size in range(len(whole)):
             with pytest.raises(EvidenceError):
                 parse(whole[:size])
+
+
+@given(st.binary(max_size=200) | st.tuples(st.integers(0, len(KAT)), st.binary(max_size=8)))
+def test_no_bytes_make_the_decoder_raise_anything_else(drawn):
+    data = drawn if isinstance(drawn, bytes) else KAT[: drawn[0]] + drawn[1] + KAT[drawn[0] + len(drawn[1]) :]
+    with contextlib.suppress(EvidenceError):
+        area = parse(data)
+        assert area.data in (data, data[2:])
 
 
 def test_weak_rsa_keys_are_none(rsa_key):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import threading
 
 import pytest
 from conftest import shared
@@ -64,6 +65,29 @@ def test_one_key_is_never_two_machines(enrollment):
             enrollment.enroll("n", AK, at=at)
     (only,) = enrollment.keys()
     assert only.machine == "m"
+
+
+def test_of_two_that_enrol_a_key_at_once_one_wins(tmp_path):
+    where = str(tmp_path / "s.db")
+    Store.open(where, create=True)
+    results, start = [], threading.Barrier(4)
+
+    def try_it(machine):
+        with Store.open(where) as own:
+            start.wait()
+            try:
+                results.append(Enrollment(own).enroll(machine, AK, at=NOW).key.machine)
+            except (UsageError, StoreError) as error:
+                assert "key.shared" in str(error)
+
+    threads = [threading.Thread(target=try_it, args=(machine,)) for machine in "abcd"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with Store.open(where) as store:
+        (key,) = Enrollment(store).keys()
+    assert results == [key.machine]
 
 
 def test_a_machine_has_keys_for_a_time(enrollment):

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
 from pyverify.errors import EvidenceError
@@ -59,6 +60,7 @@ _LIBRARY_ERRORS: Final = (
     x509.DuplicateExtension,
     x509.InvalidVersion,
     x509.UnsupportedGeneralNameType,
+    CryptographyDeprecationWarning,  # where warnings are errors
 )
 
 
@@ -142,7 +144,10 @@ def check_chain(
 def public_key_of(der: bytes) -> PublicKey | None:
     """The key that a certificate is for; None where it is of a kind, size or curve that is not allowed."""
     certificate = _load(der)
-    return None if certificate is None else _key_of(certificate)
+    try:
+        return None if certificate is None else _key_of(certificate)
+    except _LIBRARY_ERRORS:
+        return None
 
 
 def model_of(der: bytes) -> TpmModel | None:
