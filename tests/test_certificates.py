@@ -17,7 +17,7 @@ from cryptography.x509.oid import NameOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pyverify.errors import EvidenceError
+from pyverify.errors import EvidenceError, UsageError
 from pyverify.evidence.certificates import check_chain, model_of, public_key_of, read_certificates
 from pyverify.evidence.public_area import EccKey, parse
 
@@ -167,7 +167,7 @@ def test_time_comes_from_the_caller():
     assert check(LEAF, at=NOW + 2 * YEAR)
     assert check(LEAF, at=NOW - 2 * YEAR)
     assert check(LEAF, at=NOW.astimezone(datetime.timezone(datetime.timedelta(hours=9)))) == []
-    with pytest.raises(ValueError, match="without a zone"):
+    with pytest.raises(UsageError, match="with its zone"):
         check(LEAF, at=NOW.replace(tzinfo=None))
 
 
@@ -248,6 +248,7 @@ def test_files_of_certificates():
         b"\x30\x84\0\0" + LEAF.der[2:],
         b"\x30\x03\x02\x01\x01",
         LEAF.der * 17,
+        b"\x30\x00" * 30000,
         b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
         b"-----BEGIN CERTIFICATE-----\n",
         b"\x30" + bytes(1 << 17),

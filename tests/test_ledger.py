@@ -193,7 +193,8 @@ def test_keys_challenges_and_roots_go_through_a_snapshot(tmp_path):
     references.save(tmp_path / "r.arrow")
     loaded = References.load(tmp_path / "r.arrow").identity
     rows = {AK: int(AK > OTHER), OTHER: int(OTHER > AK)}  # in the order of their Names
-    assert list(loaded.find([OTHER, None, AK, b"x"])) == [rows[OTHER], -1, rows[AK], -1]
+    found = loaded.find(["n", "n", "m", "m"], [OTHER, None, AK, b"x"], as_of=NOW)
+    assert list(found) == [rows[OTHER], -1, rows[AK], -1]
     assert (loaded.key(AK), loaded.key(OTHER), loaded.key(b"x")) == (KEY, LATER, None)
     assert (loaded.ak_of("m"), loaded.ak_of("x")) == ([KEY], [])
     assert (loaded.machine_of(OTHER), loaded.machine_of(b"")) == ("n", None)
@@ -201,6 +202,23 @@ def test_keys_challenges_and_roots_go_through_a_snapshot(tmp_path):
     assert loaded.challenges(AK)[1].spent_by == QUOTE
     assert loaded.challenges(b"x") == []
     assert loaded.roots == [b"a", b"b"]
+
+
+def test_a_key_counts_for_its_own_machine_and_time_only():
+    """Attack 81: a healthy machine's key signs for another one."""
+    identity = References.of([], enrolled=[KEY, LATER]).identity
+    cases = [
+        ("m", AK, 0),
+        ("n", AK, 0),
+        (None, AK, 0),
+        ("n", OTHER, 0),
+        ("n", OTHER, 1),
+        ("n", OTHER, -1),
+        ("m", b"", 0),
+    ]
+    found = [identity.find([m], [name], as_of=NOW + hours * HOUR)[0] >= 0 for m, name, hours in cases]
+    assert found == [True, False, False, True, False, False, False]
+    assert list(identity.find([], [], as_of=NOW)) == []
 
 
 def test_a_key_is_its_machines_for_a_time():

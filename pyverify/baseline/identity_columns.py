@@ -79,10 +79,27 @@ class Identity:
         """The enrolled keys as an Arrow struct array: machine, ak_name, since, until, level, sm2_mode."""
         return self._enrolled
 
-    def find(self, ak_names: Sequence[bytes | None]) -> npt.NDArray[np.int32]:
-        """The row of :attr:`columns` of each key, -1 where it is not enrolled."""
-        known = self._row_of
-        return np.fromiter((-1 if name is None else known.get(name, -1) for name in ak_names), np.int32, len(ak_names))
+    def find(
+        self, machines: Sequence[str | None], ak_names: Sequence[bytes | None], *, as_of: datetime.datetime
+    ) -> npt.NDArray[np.int32]:
+        """The row of :attr:`columns` of each key, if it is the machine's at this time; else -1, ``key.unknown``.
+
+        A key of another machine is as unknown as one that nobody enrolled (attack 81).
+        """
+        rows = [-1 if name is None else self._row_of.get(name, -1) for name in ak_names]
+        found = np.array(rows, np.int32)
+        now, (since, until, machine) = to_micros(as_of), self._spans
+        for index, (row, wanted) in enumerate(zip(rows, machines, strict=True)):
+            if row >= 0 and (machine[row] != wanted or not since[row] <= now < until[row]):
+                found[index] = -1
+        return found
+
+    @cached_property
+    def _spans(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], list[str]]:
+        """Of each key, from when on and until before when it is its machine's."""
+        since = self._enrolled.field("since").cast(pa.int64()).to_numpy()
+        until = pc.fill_null(self._enrolled.field("until").cast(pa.int64()), _LAST + 1).to_numpy()
+        return since, until, self._enrolled.field("machine").to_pylist()
 
     def key(self, ak_name: bytes) -> EnrolledKey | None:
         """An enrolled key by its Name."""

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
-from pyverify.errors import EvidenceError
+from pyverify.errors import EvidenceError, UsageError
 from pyverify.evidence import sm2
 from pyverify.evidence.public_area import CURVES, SM2_P256, EccKey, PublicKey, RsaKey, is_on_curve
 from pyverify.evidence.text import escape
@@ -101,7 +101,9 @@ def read_certificates(data: bytes) -> list[bytes]:
 
 
 def _split(data: bytes) -> Iterator[bytes]:
-    while data.strip(b"\0") and data.strip(b"\xff"):
+    for _ in range(MAX_CERTIFICATES + 1):
+        if not data.strip(b"\0") or not data.strip(b"\xff"):
+            return
         size = _element(data, 0, 0x30)[1]
         yield data[:size]
         data = data[size:]
@@ -125,9 +127,12 @@ def check_chain(
         at: the time of the verdict, from the caller and with its zone; the clock is never asked.
         purpose: ``ek`` or ``ak``: the extended key usage that must be there.
         key: the key of the public area that is relied on; the certificate must be for this one.
+
+    Raises:
+        UsageError: the time has no zone.
     """
     if at.tzinfo is None:
-        raise ValueError("a time without a zone")
+        raise UsageError("certificates are judged at a time with its zone")
     certificate = _load(leaf)
     if certificate is None:
         return ["the certificate is not strict DER"]
@@ -325,7 +330,7 @@ def _element(data: bytes, at: int, tag: int) -> tuple[int, int]:
     return start, start + size
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=1024)
 def _load(der: bytes) -> x509.Certificate | None:
     """A certificate, or None where the bytes are none or more than one."""
     try:
