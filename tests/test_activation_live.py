@@ -168,7 +168,7 @@ def test_from_enrolment_to_a_certified_key_by_command_line(tpm, other, tmp_path,
     _run(
         main, capfd, "enroll", "--root", str(ca / "swtpm-localca-rootca-cert.pem"), "--root", str(ca / "issuercert.pem")
     )
-    assert "enrolled since" in _run(main, capfd, "enroll", "m", files["ak.pub"], "--ek-cert", "ek.crt")
+    assert "enrolled" in _run(main, capfd, "enroll", "m", files["ak.pub"], "--ek-cert", "ek.crt")
     _run(main, capfd, "challenge", "new", "--activate", "m", files["ek.pub"], files["ak.pub"], "-o", "blob")
     (tmp_path / "secret").write_bytes(tpm.activate((tmp_path / "blob").read_bytes()))
     assert "certified" in _run(main, capfd, "challenge", "check", "m", "secret")

@@ -39,8 +39,9 @@ def files(tmp_path, monkeypatch):
 
 
 def test_enrol_a_key_and_look(run, files):  # noqa: F811
-    code, out, _ = run("enroll", "m1", "ak.pub", *AT, "--reason", "new")
+    code, out, _ = run("enroll", "m1", "ak.pub", *AT, "--reason", "new", "--since", "2026-11-24T12:00Z")
     assert (code, out) == (0, f"m1  {NAME}  enrolled since 2026-11-24 12:00Z  new\n")
+    assert run("enroll", "m2", "other.pub")[1] == f"m2  {parse(OTHER_AK).name.hex()}  enrolled  new\n"
     code, out, _ = run("enroll", "m1", "ak.pub", "--until", "2027-01-01", *AT, "--format", "json")
     assert (code, json.loads(out)) == (
         0,
@@ -57,7 +58,7 @@ def test_enrol_a_key_and_look(run, files):  # noqa: F811
         ],
     )
     assert "until 2027-01-01 00:00Z" in run("enroll", "m1")[1]
-    assert run("enroll", "m2", "--format", "json")[1] == "[]\n"
+    assert run("enroll", "m3", "--format", "json")[1] == "[]\n"
 
 
 @pytest.mark.parametrize(
@@ -115,7 +116,7 @@ def test_a_nonce_for_each_key_of_a_machine(run, files):  # noqa: F811
 def test_activation_from_the_command_line(run, files):  # noqa: F811
     assert run("enroll", "--root", "root.crt", *AT)[0] == 0
     code, out, _ = run("enroll", "m1", "ak.pub", "--ek-cert", "ek.crt", *AT)
-    assert (code, "enrolled since" in out) == (0, True)
+    assert (code, "  enrolled" in out) == (0, True)
     code, out, err = run("challenge", "new", "--activate", "m1", "ek.pub", "ak.pub", "-o", "blob", *AT)
     assert (code, out) == (0, "")
     assert "tpm2_activatecredential" in err

@@ -47,7 +47,7 @@ def enrollment(store):
 
 
 def test_a_key_is_enrolled_by_its_name(store, enrollment):
-    done = enrollment.enroll("m", AK, at=NOW, who="me", reason="new machine")
+    done = enrollment.enroll("m", AK, at=NOW, since=NOW, who="me", reason="new machine")
     assert done.is_new
     assert (done.key.ak_name, done.key.machine, done.key.since) == (parse(AK).name, "m", NOW)
     assert (done.key.until, done.key.level, done.key.sm2_mode) == (None, KeyLevel.ENROLLED, Sm2Mode.DIGEST)
@@ -97,8 +97,8 @@ def test_a_machine_has_keys_for_a_time(enrollment):
     assert not ended.is_new
     assert (ended.key.since, ended.key.until, ended.key.sm2_mode) == (NOW - HOUR, NOW + HOUR, Sm2Mode.ZA)
     assert enrollment.enroll("m", AK, at=NOW).key == ended.key  # what is not given stays
-    enrollment.enroll("m", OTHER_AK, at=NOW + HOUR)
-    assert [key.holds_at(NOW + HOUR) for key in enrollment.keys("m")] == [False, True]
+    assert enrollment.enroll("m", OTHER_AK, at=NOW).key.holds_at(NOW - 10000 * HOUR)
+    assert [key.holds_at(NOW + HOUR) for key in enrollment.keys("m")] == [True, False]
     with pytest.raises(UsageError, match="end before it begins"):
         enrollment.enroll("m", AK, at=NOW, until=NOW - HOUR)
     with pytest.raises(UsageError, match="time zone"):
@@ -165,7 +165,7 @@ def test_an_answer_at_another_time_does_not_count(enrollment, at):
 
 
 def test_only_enrolled_keys_are_challenged(enrollment):
-    enrollment.enroll("m", AK, at=NOW, until=NOW + HOUR)
+    enrollment.enroll("m", AK, at=NOW, since=NOW, until=NOW + HOUR)
     for machine, ak, at in (("n", AK, NOW), ("m", OTHER_AK, NOW), ("m", AK, NOW + HOUR), ("m", AK, NOW - HOUR)):
         with pytest.raises(UsageError, match=r"key\.unknown"):
             enrollment.challenge(machine, EK, ak, at=at)

@@ -18,7 +18,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from pyverify.baseline import schema
-from pyverify.baseline.identity import EnrolledKey, KeyLevel, Sm2Mode, from_micros, in_micros, to_micros
+from pyverify.baseline.identity import ALWAYS, EnrolledKey, KeyLevel, Sm2Mode, from_micros, in_micros, to_micros
 from pyverify.baseline.store import Store
 from pyverify.errors import StoreError, UsageError
 from pyverify.evidence import public_area
@@ -85,7 +85,8 @@ class Enrollment:
             machine: the operator's name for it.
             public: TPM2B_PUBLIC or TPMT_PUBLIC of the key.
             at: the time now, from the caller; certificates are judged at it.
-            since: from when on the key is the machine's (default: ``at``).
+            since: from when on the key is the machine's (default: always, so that a key that is enrolled today may
+                have signed what an archive holds; when it was enrolled is in the record of changes).
             until: from when on it is no longer, None for no end.
             sm2_mode: what it signs, if it is an SM2 key (default: the digest of the attest).
             level: ``enrolled``, or ``first-use`` where nobody vouches for it.
@@ -114,7 +115,7 @@ class Enrollment:
         row = {
             "ak_name": area.name,
             "machine": machine,
-            "since": to_micros(since or at),
+            "since": to_micros(since or ALWAYS),
             "until": None if until is None else to_micros(until),
             "level": str(level),
             "sm2_mode": None if sm2_mode is None else str(sm2_mode),

@@ -9,7 +9,8 @@ from typing import Final
 
 from pyverify.errors import UsageError
 
-_EPOCH: Final = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+ALWAYS: Final = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+"""``since`` of a key that was never anybody else's."""
 _MICROSECOND: Final = datetime.timedelta(microseconds=1)
 # TPM_ALG_ID of a name algorithm to the size of its digest; SHA-1 names no key here.
 _NAME_SIZES: Final = {0x000B: 32, 0x000C: 48, 0x000D: 64, 0x0012: 32}
@@ -76,7 +77,7 @@ def to_micros(time: datetime.datetime) -> int:
     """
     if time.tzinfo is None:
         raise UsageError(f"{time} has no time zone")
-    return (time - _EPOCH) // _MICROSECOND
+    return (time - ALWAYS) // _MICROSECOND
 
 
 def in_micros(span: datetime.timedelta) -> int:
@@ -86,4 +87,4 @@ def in_micros(span: datetime.timedelta) -> int:
 
 def from_micros(micros: int) -> datetime.datetime:
     """The reverse of :func:`to_micros`; raises OverflowError where there is no such year."""
-    return _EPOCH + micros * _MICROSECOND
+    return ALWAYS + micros * _MICROSECOND

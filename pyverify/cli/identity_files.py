@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
-from pyverify.baseline.identity import EnrolledKey
+from pyverify.baseline.identity import ALWAYS, EnrolledKey
 from pyverify.errors import UsageError
 from pyverify.evidence.text import escape
 
@@ -50,8 +50,9 @@ def key_facts(key: EnrolledKey) -> dict[str, Any]:
 
 def key_words(key: EnrolledKey) -> str:
     """An enrolled key as one line."""
+    since = f" since {_day(key.since)}" if key.since != ALWAYS else ""
     until = f" until {_day(key.until)}" if key.until else ""
-    return f"{key.machine}  {key.ak_name.hex()}  {key.level} since {_day(key.since)}{until}"
+    return f"{key.machine}  {key.ak_name.hex()}  {key.level}{since}{until}"
 
 
 def _day(time: datetime.datetime) -> str:

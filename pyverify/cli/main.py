@@ -69,7 +69,7 @@ def _add_enroll(commands: Any) -> None:
     enroll.add_argument("--ak-cert", metavar="FILE", help="the key's certificate, PEM or DER, with its intermediates")
     enroll.add_argument("--ek-cert", metavar="FILE", help="the TPM's EK certificate, for `challenge new --activate`")
     enroll.add_argument("--root", metavar="FILE", action="append", default=[], help="pin these certificates")
-    enroll.add_argument("--since", metavar="TIME", type=_time, help="from when on (default: now)")
+    enroll.add_argument("--since", metavar="TIME", type=_time, help="from when on it is its key (default: always)")
     enroll.add_argument("--until", metavar="TIME", type=_time, help="from when on it is its key no longer")
     enroll.add_argument("--sm2-mode", choices=("digest", "za"), help="what an SM2 key signs (default: digest)")
     enroll.add_argument("--reason", metavar="TEXT", help="why, for the record")
