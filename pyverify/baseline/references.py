@@ -18,6 +18,8 @@ import pyarrow as pa
 
 from pyverify import _native
 from pyverify.algorithms import BANKS, BY_NAME, PCRS
+from pyverify.baseline.identity import Challenge, EnrolledKey
+from pyverify.baseline.identity_columns import Identity, add_identity
 from pyverify.baseline.model import Baseline, EventSequence, State
 from pyverify.baseline.snapshot import SCHEMA, VERSION, Snapshot, baseline_facts
 from pyverify.errors import ReferencesError
@@ -56,7 +58,8 @@ class References:
         self._members = rows[-1].column("members").values.to_numpy()
         self._sequences = [table for table in tables["sequences"] if len(table)]
         self._sequence_at = np.cumsum([0, *map(len, self._sequences)])
-        if not self._is_consistent():
+        self._identity = Identity(*(pa.concat_arrays(tables[name]) for name in ("enrolled", "challenges", "roots")))
+        if not self._is_consistent() or not self._identity.is_consistent():
             raise ReferencesError("the references snapshot contradicts itself")
         self._sets = {bank.name: self._bank_sets(bank.name) for bank in BANKS}
 
@@ -74,8 +77,21 @@ class References:
         )
 
     @classmethod
-    def of(cls, baselines: Sequence[Baseline]) -> Self:
-        """A snapshot of these baselines, the same bytes whatever their order."""
+    def of(
+        cls,
+        baselines: Sequence[Baseline],
+        *,
+        enrolled: Sequence[EnrolledKey] = (),
+        challenges: Sequence[Challenge] = (),
+        roots: Sequence[bytes] = (),
+    ) -> Self:
+        """A snapshot of these baselines, keys, challenges and pinned certificates (DER).
+
+        Its bytes are the same whatever their order.
+
+        Raises:
+            ReferencesError: they contradict each other, such as one key for two machines.
+        """
         sink = pa.BufferOutputStream()
         snapshot = Snapshot(sink)
         sequences: dict[bytes, int] = {}
@@ -92,6 +108,7 @@ class References:
             if allowed not in profiles:
                 profiles[allowed] = snapshot.add_profile(allowed)
             snapshot.add_baseline(profile=profiles[allowed], **baseline_facts(baseline))
+        add_identity(snapshot, enrolled, challenges, roots)
         snapshot.finish()
         data = sink.getvalue()
         return cls(data, hashlib.sha256(memoryview(data)).digest())
@@ -148,6 +165,11 @@ class References:
         """Of each baseline row, its profile: baselines that allow the same share one."""
         column: npt.NDArray[np.uint32] = self._baselines.field("profile").to_numpy()
         return column
+
+    @property
+    def identity(self) -> Identity:
+        """Enrolled keys, challenges and pinned certificates."""
+        return self._identity
 
     @cached_property
     def log_banks(self) -> npt.NDArray[np.uint32]:

@@ -18,7 +18,7 @@ from pyverify import _native
 from pyverify.algorithms import BANKS, BY_NAME, PCRS, mask_of
 from pyverify.baseline.model import ALL_ONES, Baseline, EventSequence
 
-VERSION: Final = 1
+VERSION: Final = 2
 
 _BASELINE: Final = pa.struct(
     [
@@ -43,6 +43,25 @@ _SEQUENCE: Final = pa.struct(
         *((f"value_{bank.name}", pa.binary(bank.size)) for bank in BANKS),
     ]
 )
+_TIME: Final = pa.timestamp("us", "UTC")
+_ENROLLED: Final = pa.struct(
+    [
+        ("machine", pa.string()),
+        ("ak_name", pa.binary()),
+        ("since", _TIME),
+        ("until", _TIME),
+        ("level", pa.string()),
+        ("sm2_mode", pa.string()),
+    ]
+)
+_CHALLENGE: Final = pa.struct(
+    [
+        ("ak_name", pa.binary()),
+        ("nonce", pa.binary()),
+        ("issued_at", _TIME),
+        ("spent_by", pa.binary(32)),  # SHA-256 of the attest that used it first; null where none did
+    ]
+)
 SCHEMA: Final = pa.schema(
     [
         ("version", pa.int32()),
@@ -51,11 +70,14 @@ SCHEMA: Final = pa.schema(
         ("set_at", pa.large_list(pa.uint64())),
         ("members", pa.large_list(pa.uint32())),
         ("sequences", pa.large_list(_SEQUENCE)),
+        ("enrolled", pa.large_list(_ENROLLED)),  # in the order of ak_name
+        ("challenges", pa.large_list(_CHALLENGE)),  # in the order of ak_name, issued_at, nonce
+        ("roots", pa.large_list(pa.large_binary())),  # DER
     ]
 )
 
 CHUNK: Final = 1024
-"""Sequences, or baselines, of one row of the file: what is in memory at a time while a snapshot is written."""
+"""Entries of a table in one row of the file: what is in memory at a time while a snapshot is written."""
 
 
 BASELINE_FACTS: Final = ("scope", "id", "version", "state", "log_banks", "quoted_banks", "boot", "evidence_id")
@@ -75,18 +97,15 @@ class Snapshot:
     def __init__(self, sink: pa.NativeFile) -> None:
         self._writer = pa.ipc.new_file(sink, SCHEMA)
         self._n_sequences = 0
-        self._sequences: list[dict[str, Any]] = []
-        self._baselines: list[dict[str, Any]] = []
+        self._waiting: dict[str, list[Any]] = {}
         self._sizes: list[int] = []
         self._members: list[int] = []
 
     def add_sequence(self, sequence: EventSequence) -> int:
         """One sequence of events; the caller sees to it that equal ones come once."""
-        if len(self._sequences) == CHUNK:
-            self._flush()
         digests = {f"digests_{bank}": data for bank, data in sequence.digests.items()}
         facts = {"start": sequence.start, "types": sequence.types, "texts": sequence.texts}
-        self._sequences.append({**facts, **digests, "banks": mask_of(list(sequence.digests))})
+        self.add("sequences", {**facts, **digests, "banks": mask_of(list(sequence.digests))})
         self._n_sequences += 1
         return self._n_sequences - 1
 
@@ -100,9 +119,14 @@ class Snapshot:
 
     def add_baseline(self, *, profile: int, **facts: Any) -> None:
         """One baseline: its profile and :data:`BASELINE_FACTS`. They come sorted by scope, id and version."""
-        if len(self._baselines) == CHUNK:
+        self.add("baselines", {**facts, "profile": profile})
+
+    def add(self, table: str, entry: Any) -> None:
+        """One entry of a table of :data:`SCHEMA`, in the order that is said there."""
+        entries = self._waiting.setdefault(table, [])
+        entries.append(entry)
+        if len(entries) == CHUNK:
             self._flush()
-        self._baselines.append({**facts, "profile": profile})
 
     def finish(self) -> None:
         """Writes what is left and ends the file."""
@@ -113,9 +137,13 @@ class Snapshot:
         self._writer.close()
 
     def _flush(self) -> None:
-        sequences = _with_values(pa.array(self._sequences, _SEQUENCE))
-        self._write(sequences=sequences, baselines=pa.array(self._baselines, _BASELINE))
-        self._sequences, self._baselines = [], []
+        tables = {
+            name: pa.array(entries, SCHEMA.field(name).type.value_type) for name, entries in self._waiting.items()
+        }
+        if "sequences" in tables:
+            tables["sequences"] = _with_values(tables["sequences"])
+        self._write(**tables)
+        self._waiting = {}
 
     def _write(self, **tables: pa.Array) -> None:
         """One row of the file; tables that are not named are empty in it."""

@@ -1,4 +1,4 @@
-"""Where baselines are kept: one SQLite file by default, any database that SQLAlchemy Core reaches by URL.
+"""Where baselines, keys and challenges are kept: a SQLite file by default, or what SQLAlchemy Core reaches by URL.
 
 Rows are only ever added or change their state; contents are interned: a sequence of events is one row for all machines
 that measured it, and a profile (what each of 24 PCRs may hold) is one row for all machines that boot alike.
@@ -19,61 +19,14 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from pyverify.algorithms import BANKS, BY_NAME, PCRS, banks_of, mask_of
+from pyverify.baseline import schema
 from pyverify.baseline.model import Baseline, EventSequence, State
 from pyverify.baseline.references import References
-from pyverify.baseline.snapshot import Snapshot, baseline_facts
+from pyverify.baseline.snapshot import BASELINE_FACTS, Snapshot, baseline_facts
 from pyverify.errors import StoreError
 
-_VERSION: Final = "1"
 _CHUNK: Final = 500
 """Keys looked up in one statement: SQLite allows 999 parameters in its oldest builds still about."""
-
-_metadata: Final = sa.MetaData()
-_about: Final = sa.Table(
-    "about", _metadata, sa.Column("key", sa.String, primary_key=True), sa.Column("value", sa.String)
-)
-_sequence: Final = sa.Table(
-    "sequence",
-    _metadata,
-    sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("key", sa.LargeBinary(32), nullable=False, unique=True),
-    sa.Column("start", sa.Integer, nullable=False),
-    sa.Column("banks", sa.Integer, nullable=False),
-    # JSON: [[type, text], ...]
-    sa.Column("events", sa.String, nullable=False),
-    # those of the banks one after the other, each bank's in the order of the events
-    sa.Column("digests", sa.LargeBinary, nullable=False),
-)
-_profile: Final = sa.Table(
-    "profile",
-    _metadata,
-    sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("key", sa.LargeBinary(32), nullable=False, unique=True),
-    # JSON: for each of 24 PCRs the ids of the sequences it may hold
-    sa.Column("body", sa.String, nullable=False),
-)
-_change: Final = sa.Table(
-    "change",
-    _metadata,
-    sa.Column("number", sa.Integer, primary_key=True),
-    sa.Column("at", sa.DateTime(timezone=True), nullable=False),
-    sa.Column("action", sa.String, nullable=False),
-    sa.Column("reason", sa.String),
-)
-_baseline: Final = sa.Table(
-    "baseline",
-    _metadata,
-    sa.Column("scope", sa.String, primary_key=True),
-    sa.Column("id", sa.String, primary_key=True),
-    sa.Column("version", sa.Integer, primary_key=True),
-    sa.Column("state", sa.String, nullable=False),
-    sa.Column("profile", sa.ForeignKey("profile.id"), nullable=False),
-    sa.Column("log_banks", sa.Integer, nullable=False),
-    sa.Column("quoted_banks", sa.Integer, nullable=False),
-    sa.Column("boot", sa.String, nullable=False),
-    sa.Column("evidence_id", sa.LargeBinary(32), nullable=False),
-    sa.Column("change", sa.ForeignKey("change.number"), nullable=False),
-)
 
 
 class Store:
@@ -96,18 +49,18 @@ class Store:
         url = where if "://" in where else f"sqlite:///{where}"
         if "://" not in where and not create and not Path(where).is_file():
             raise StoreError(
-                f"no baseline store at {where}: run `pyverify learn ARCHIVE` first, or name one with --store"
+                f"no store at {where}: run `pyverify learn ARCHIVE` or `pyverify enroll …` first, or name it by --store"
             )
         try:
             engine = sa.create_engine(url)
             with engine.begin() as connection:
                 if create:
-                    _metadata.create_all(connection)
-                version = connection.scalar(sa.select(_about.c.value).where(_about.c.key == "version"))
-                if version is None and create:
-                    connection.execute(_about.insert().values(key="version", value=_VERSION))
-                elif version != _VERSION:
-                    raise StoreError(f"{where}: a store of version {version}; this pyverify reads version {_VERSION}")
+                    schema.create(connection)
+                version = schema.up_to_date(connection)
+                if version != schema.VERSION:
+                    raise StoreError(
+                        f"{where}: a store of version {version}; this pyverify reads version {schema.VERSION}"
+                    )
         except (sa.exc.SQLAlchemyError, ImportError, ValueError) as error:
             raise StoreError(f"{where}: not a baseline store, or it cannot be opened: {_reason(error)}") from error
         return cls(engine)
@@ -120,8 +73,8 @@ class Store:
 
     def machines(self) -> set[str]:
         """Names of the machines that have a baseline, whatever its state."""
-        with self._reading() as connection:
-            query = sa.select(_baseline.c.id).where(_baseline.c.scope == "machine").distinct()
+        with self.reading() as connection:
+            query = sa.select(schema.baseline.c.id).where(schema.baseline.c.scope == "machine").distinct()
             return set(connection.scalars(query))
 
     def add(self, baselines: Sequence[Baseline], *, action: str, reason: str | None = None) -> None:
@@ -132,30 +85,23 @@ class Store:
         """
         if not baselines:
             return
-        try:
-            with self._engine.begin() as connection:
-                now = datetime.datetime.now(datetime.UTC)
-                change = connection.execute(_change.insert().values(at=now, action=action, reason=reason))
-                number = change.inserted_primary_key[0] if change.inserted_primary_key else None
-                profiles = self._intern_profiles(connection, baselines)
-                rows = [
-                    {**baseline_facts(b), "profile": profiles[_profile_key(b)], "change": number} for b in baselines
-                ]
-                connection.execute(_baseline.insert(), rows)
-        except sa.exc.IntegrityError as error:
-            raise StoreError(f"a baseline that was to be added exists already: {_reason(error)}") from error
-        except sa.exc.SQLAlchemyError as error:
-            raise StoreError(f"the store refuses the change: {_reason(error)}") from error
+        with self.changing(action, reason) as (connection, number):
+            profiles = self._intern_profiles(connection, baselines)
+            rows = [{**baseline_facts(b), "profile": profiles[_profile_key(b)], "change": number} for b in baselines]
+            try:
+                connection.execute(schema.baseline.insert(), rows)
+            except sa.exc.IntegrityError as error:
+                raise StoreError(f"a baseline that was to be added exists already: {_reason(error)}") from error
 
     def _intern_profiles(self, connection: sa.Connection, baselines: Sequence[Baseline]) -> dict[bytes, int]:
         sequences = {s.key: s for baseline in baselines for allowed in baseline.allowed for s in allowed}
-        sequence_id = _intern(connection, _sequence, {key: _sequence_row(s) for key, s in sequences.items()})
+        sequence_id = _intern(connection, schema.sequence, {key: _sequence_row(s) for key, s in sequences.items()})
         bodies = {}
         for baseline in baselines:
             if (key := _profile_key(baseline)) not in bodies:
                 ids = [[sequence_id[s.key] for s in allowed] for allowed in baseline.allowed]
                 bodies[key] = {"body": json.dumps(ids, separators=(",", ":"))}
-        return _intern(connection, _profile, bodies)
+        return _intern(connection, schema.profile, bodies)
 
     def references(self) -> References:
         """The snapshot to verify against: rows of the store to columns of a file, never all of them in memory.
@@ -173,33 +119,70 @@ class Store:
                 return References(mapped.read_buffer(), digest)
 
     def _write(self, snapshot: Snapshot) -> None:
-        ordered = sa.select(_baseline).order_by(_baseline.c.scope, _baseline.c.id, _baseline.c.version)
-        with self._reading() as connection:
-            numbers = {
-                row.id: snapshot.add_sequence(_parse_sequence(row)) for row in _stream(connection, sa.select(_sequence))
-            }
-            profiles = {
-                row.id: snapshot.add_profile(_parse_profile(row.body, numbers))
-                for row in _stream(connection, sa.select(_profile))
-            }
-            for row in _stream(connection, ordered):
-                banks_are_masks = all(0 <= mask < 1 << len(BANKS) for mask in (row.log_banks, row.quoted_banks))
-                if row.profile not in profiles or row.state not in list(State) or not banks_are_masks:
-                    raise StoreError(f"the store contradicts itself: the baseline of {row.id!r} is damaged")
-                facts = {
-                    name: getattr(row, name) for name in ("scope", "id", "version", "state", "boot", "evidence_id")
-                }
-                banks = {"log_banks": row.log_banks, "quoted_banks": row.quoted_banks}
-                snapshot.add_baseline(profile=profiles[row.profile], **facts, **banks)
+        with self.reading() as connection:
+            _write_baselines(connection, snapshot)
+            _write_identity(connection, snapshot)
         snapshot.finish()
 
     @contextlib.contextmanager
-    def _reading(self) -> Iterator[sa.Connection]:
+    def reading(self) -> Iterator[sa.Connection]:
+        """A connection to read with; what the database refuses becomes a StoreError."""
         try:
             with self._engine.connect() as connection:
                 yield connection
         except sa.exc.SQLAlchemyError as error:
             raise StoreError(f"the store cannot be read: {_reason(error)}") from error
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[sa.Connection]:
+        """A connection within one transaction; what the database refuses becomes a StoreError."""
+        try:
+            with self._engine.begin() as connection:
+                yield connection
+        except sa.exc.SQLAlchemyError as error:
+            raise StoreError(f"the store refuses the change: {_reason(error)}") from error
+
+    @contextlib.contextmanager
+    def changing(
+        self, action: str, reason: str | None = None, who: str | None = None
+    ) -> Iterator[tuple[sa.Connection, int]]:
+        """One change with who made it and why: its transaction, and its number for the rows that come with it."""
+        with self.writing() as connection:
+            now = datetime.datetime.now(datetime.UTC)
+            row = schema.change.insert().values(at=now, action=action, reason=reason, who=who)
+            number: int = connection.execute(row.returning(schema.change.c.number)).scalar_one()
+            yield connection, number
+
+
+def _write_baselines(connection: sa.Connection, snapshot: Snapshot) -> None:
+    table = schema.baseline
+    numbers = {
+        row.id: snapshot.add_sequence(_parse_sequence(row)) for row in _stream(connection, sa.select(schema.sequence))
+    }
+    profiles = {
+        row.id: snapshot.add_profile(_parse_profile(row.body, numbers))
+        for row in _stream(connection, sa.select(schema.profile))
+    }
+    for row in _stream(connection, sa.select(table).order_by(table.c.scope, table.c.id, table.c.version)):
+        banks_are_masks = all(0 <= mask < 1 << len(BANKS) for mask in (row.log_banks, row.quoted_banks))
+        if row.profile not in profiles or row.state not in list(State) or not banks_are_masks:
+            raise StoreError(f"the store contradicts itself: the baseline of {row.id!r} is damaged")
+        facts = {name: getattr(row, name) for name in BASELINE_FACTS}
+        snapshot.add_baseline(profile=profiles[row.profile], **facts)
+
+
+def _write_identity(connection: sa.Connection, snapshot: Snapshot) -> None:
+    key, asked, spent = schema.enrolled, schema.challenge, schema.spent
+    columns = (key.c.machine, key.c.ak_name, key.c.since, key.c.until, key.c.level, key.c.sm2_mode)
+    for row in _stream(connection, sa.select(*columns).order_by(key.c.ak_name)):
+        snapshot.add("enrolled", row._asdict())
+    is_same = sa.and_(asked.c.ak_name == spent.c.ak_name, asked.c.nonce == spent.c.nonce)
+    challenges = sa.select(asked.c.ak_name, asked.c.nonce, asked.c.issued_at, spent.c.attest.label("spent_by"))
+    order = (asked.c.ak_name, asked.c.issued_at, asked.c.nonce)
+    for row in _stream(connection, challenges.select_from(asked.outerjoin(spent, is_same)).order_by(*order)):
+        snapshot.add("challenges", row._asdict())
+    for der in connection.scalars(sa.select(schema.root.c.certificate).order_by(schema.root.c.key)):
+        snapshot.add("roots", der)
 
 
 def _profile_key(baseline: Baseline) -> bytes:

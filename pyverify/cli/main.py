@@ -48,14 +48,58 @@ def _command(commands: Any, name: str, run: str, words: str) -> argparse.Argumen
 def _add_job_options(parser: argparse.ArgumentParser) -> None:
     """What the commands that work on an archive and a store have in common."""
     parser.add_argument("archive", metavar="ARCHIVE", help="folder, tar (.gz .zst .xz), zip or Parquet of evidence")
+    _add_store_option(parser)
+    parser.add_argument("--policy", metavar="NAME", help="what must hold; in this version log-only, to be named")
+    parser.add_argument("--as-of", metavar="TIME", type=_time, help="time of the verdicts (default: now)")
+
+
+def _add_store_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--store",
         metavar="URL",
         default=os.environ.get("PYVERIFY_STORE", "pyverify.db"),
         help="baseline store: a file or a database URL (default: $PYVERIFY_STORE, else pyverify.db)",
     )
-    parser.add_argument("--policy", metavar="NAME", help="what must hold; in this version log-only, to be named")
-    parser.add_argument("--as-of", metavar="TIME", type=_time, help="time of the verdicts (default: now)")
+
+
+def _add_enroll(commands: Any) -> None:
+    enroll = _command(commands, "enroll", "enroll:enroll", "say which attestation keys are a machine's")
+    enroll.add_argument("machine", metavar="MACHINE", nargs="?", help="without keys: print those that it has")
+    enroll.add_argument("keys", metavar="KEY", nargs="*", help="public area of an attestation key, as its TPM gave it")
+    enroll.add_argument("--ak-cert", metavar="FILE", help="the key's certificate, PEM or DER, with its intermediates")
+    enroll.add_argument("--ek-cert", metavar="FILE", help="the TPM's EK certificate, for `challenge new --activate`")
+    enroll.add_argument("--root", metavar="FILE", action="append", default=[], help="pin these certificates")
+    enroll.add_argument("--since", metavar="TIME", type=_time, help="from when on it is its key (default: always)")
+    enroll.add_argument("--until", metavar="TIME", type=_time, help="from when on it is its key no longer")
+    enroll.add_argument("--sm2-mode", choices=("digest", "za"), help="what an SM2 key signs (default: digest)")
+    enroll.add_argument("--reason", metavar="TEXT", help="why, for the record")
+    _add_identity_options(enroll)
+
+
+def _add_challenge(commands: Any) -> None:
+    words = "the ledger of nonces, and credential activation"
+    parser: argparse.ArgumentParser = commands.add_parser("challenge", help=words, description=words)
+    actions = parser.add_subparsers(metavar="ACTION", required=True)
+    new = _command(actions, "new", "challenge:new", "make a nonce for each key of a machine, or a credential")
+    new.add_argument("machine", metavar="MACHINE")
+    new.add_argument("public", metavar="FILE", nargs="*", help="with --activate: public areas of its EK and of its AK")
+    new.add_argument("--ak", metavar="NAME", help="for this key only, by its Name in hex")
+    new.add_argument("--activate", action="store_true", help="write a credential that only its TPM can open")
+    new.add_argument("-o", "--output", metavar="FILE", help="where the credential goes")
+    _add_identity_options(new)
+    take = _command(actions, "import", "challenge:import_", "take in challenges that were issued elsewhere")
+    take.add_argument("file", metavar="FILE", help="JSON list of {ak_name, nonce, issued_at, machine}")
+    _add_identity_options(take)
+    check = _command(actions, "check", "challenge:check", "compare what a TPM got out of a credential")
+    check.add_argument("machine", metavar="MACHINE")
+    check.add_argument("file", metavar="SECRET", help="what tpm2_activatecredential wrote")
+    _add_identity_options(check)
+
+
+def _add_identity_options(parser: argparse.ArgumentParser) -> None:
+    _add_store_option(parser)
+    parser.add_argument("--as-of", metavar="TIME", type=_time, help="the time now (default: the clock's)")
+    parser.add_argument("--format", choices=("table", "json"), default="table")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -96,6 +140,9 @@ def build_parser() -> argparse.ArgumentParser:
     explain.add_argument(
         "machines", metavar="MACHINE", nargs="*", help="these only (default: all that are not trusted)"
     )
+
+    _add_enroll(commands)
+    _add_challenge(commands)
 
     info = _command(commands, "info", "info:info", "versions, banks and the kernels in use")
     info.add_argument("--format", choices=("table", "json"), default="table")

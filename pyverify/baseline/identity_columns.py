@@ -1,0 +1,179 @@
+"""Enrolled keys, challenges and pinned certificates as a references snapshot has them: columns, looked up by name."""
+
+from __future__ import annotations
+
+import bisect
+import datetime
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pyverify.baseline.identity import Challenge, EnrolledKey, KeyLevel, Sm2Mode, is_key_name, to_micros
+from pyverify.baseline.snapshot import Snapshot
+
+_KEY_FACTS: Final = ("machine", "ak_name", "since", "until", "level", "sm2_mode")
+_CHALLENGE_FACTS: Final = ("ak_name", "nonce", "issued_at", "spent_by")
+_LAST: Final = to_micros(datetime.datetime.max.replace(tzinfo=datetime.UTC))
+
+
+@dataclass(frozen=True, slots=True)
+class KeyChallenges:
+    """All challenges of one attestation key: ``issued_at`` ascending, in microseconds since 1970."""
+
+    issued_at: list[int]
+    by_nonce: dict[bytes, tuple[int, bytes | None]]
+    """Of each nonce, when it was issued and what spent it. A dict's keyed hash gives nothing of a nonce away."""
+
+    def newest(self, as_of: int) -> int | None:
+        """When the newest challenge was issued, of those that had been at this time."""
+        count = bisect.bisect_right(self.issued_at, as_of)
+        return self.issued_at[count - 1] if count else None
+
+
+class Identity:
+    """The part of a snapshot that says who the machines are and what they were asked."""
+
+    def __init__(self, enrolled: pa.StructArray, challenges: pa.StructArray, roots: pa.Array) -> None:
+        self._enrolled = enrolled
+        self._challenges = challenges
+        self._roots = roots
+
+    def is_consistent(self) -> bool:
+        """Whether no key is two machines', no nonce was issued twice, names are Names, and all is in order."""
+        keys = [self._enrolled.field(name) for name in ("machine", "ak_name", "since", "level", "sm2_mode")]
+        asked = [self._challenges.field(name) for name in ("ak_name", "nonce", "issued_at")]
+        if any(column.null_count for column in (*keys, *asked, self._roots)):
+            return False
+        _, ak_name, since, level, sm2_mode = keys
+        names = pc.unique(pa.concat_arrays([ak_name, asked[0]])).to_pylist()
+        pairs = pa.table({"ak_name": asked[0], "nonce": asked[1]}).group_by(["ak_name", "nonce"]).aggregate([])
+        return (
+            all(map(is_key_name, names))
+            and set(pc.unique(level).to_pylist()) <= set(KeyLevel)
+            and set(pc.unique(sm2_mode).to_pylist()) <= set(Sm2Mode)
+            and pc.count_distinct(ak_name).as_py() == len(ak_name)
+            and len(pairs) == len(asked[0])
+            and _is_ascending(asked[0], asked[2])
+            and all(map(_are_times, (since, self._enrolled.field("until"), asked[2])))
+        )
+
+    @cached_property
+    def _row_of(self) -> dict[bytes, int]:
+        return {name: row for row, name in enumerate(self._enrolled.field("ak_name").to_pylist())}
+
+    @cached_property
+    def _rows_of(self) -> dict[str, list[int]]:
+        rows: dict[str, list[int]] = {}
+        for row, machine in enumerate(self._enrolled.field("machine").to_pylist()):
+            rows.setdefault(machine, []).append(row)
+        return rows
+
+    @property
+    def columns(self) -> pa.StructArray:
+        """The enrolled keys as an Arrow struct array: machine, ak_name, since, until, level, sm2_mode."""
+        return self._enrolled
+
+    def find(
+        self, machines: Sequence[str | None], ak_names: Sequence[bytes | None], *, as_of: datetime.datetime
+    ) -> npt.NDArray[np.int32]:
+        """The row of :attr:`columns` of each key, if it is the machine's at this time; else -1, ``key.unknown``.
+
+        A key of another machine is as unknown as one that nobody enrolled (attack 81).
+        """
+        rows = [-1 if name is None else self._row_of.get(name, -1) for name in ak_names]
+        found = np.array(rows, np.int32)
+        now, (since, until, machine) = to_micros(as_of), self._spans
+        for index, (row, wanted) in enumerate(zip(rows, machines, strict=True)):
+            if row >= 0 and (machine[row] != wanted or not since[row] <= now < until[row]):
+                found[index] = -1
+        return found
+
+    @cached_property
+    def _spans(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], list[str]]:
+        """Of each key, from when on and until before when it is its machine's."""
+        since = self._enrolled.field("since").cast(pa.int64()).to_numpy()
+        until = pc.fill_null(self._enrolled.field("until").cast(pa.int64()), _LAST + 1).to_numpy()
+        return since, until, self._enrolled.field("machine").to_pylist()
+
+    def key(self, ak_name: bytes) -> EnrolledKey | None:
+        """An enrolled key by its Name."""
+        row = self._row_of.get(ak_name)
+        return None if row is None else self._key(row)
+
+    def ak_of(self, machine: str) -> list[EnrolledKey]:
+        """The keys of a machine, past and present."""
+        return [self._key(row) for row in self._rows_of.get(machine, [])]
+
+    def machine_of(self, ak_name: bytes) -> str | None:
+        """The one machine that a key is or was enrolled for."""
+        key = self.key(ak_name)
+        return None if key is None else key.machine
+
+    def _key(self, row: int) -> EnrolledKey:
+        facts = self._enrolled[row].as_py()
+        return EnrolledKey(**(facts | {"level": KeyLevel(facts["level"]), "sm2_mode": Sm2Mode(facts["sm2_mode"])}))
+
+    @cached_property
+    def _run_of(self) -> dict[bytes, tuple[int, int]]:
+        """First and last row of each key's challenges, which stand together."""
+        runs = pc.run_end_encode(self._challenges.field("ak_name"))
+        ends = runs.run_ends.to_pylist()
+        return dict(zip(runs.values.to_pylist(), zip([0, *ends], ends, strict=False), strict=True))
+
+    def asked(self, ak_names: Iterable[bytes]) -> dict[bytes, KeyChallenges]:
+        """What each of these keys was asked, in one go for a batch; keys that never were are not in it."""
+        runs = {name: self._run_of[name] for name in set(ak_names) if name in self._run_of}
+        rows = [np.arange(first, last) for first, last in runs.values()]
+        table = self._challenges.take(pa.array(np.concatenate([np.zeros(0, np.int64), *rows])))
+        nonces, spent_by = (table.field(name).to_pylist() for name in ("nonce", "spent_by"))
+        issued_at = table.field("issued_at").cast(pa.int64()).to_pylist()
+        asked, at = {}, 0
+        for name, (first, last) in runs.items():
+            here = slice(at, at + last - first)
+            facts = zip(issued_at[here], spent_by[here], strict=True)
+            asked[name] = KeyChallenges(issued_at[here], dict(zip(nonces[here], facts, strict=True)))
+            at = here.stop
+        return asked
+
+    def challenges(self, ak_name: bytes) -> list[Challenge]:
+        """The challenges of a key, oldest first."""
+        first, last = self._run_of.get(ak_name, (0, 0))
+        return [Challenge(**row) for row in self._challenges[first:last].to_pylist()]
+
+    @cached_property
+    def roots(self) -> list[bytes]:
+        """The pinned certificates, DER."""
+        found: list[bytes] = self._roots.to_pylist()
+        return found
+
+
+def add_identity(
+    snapshot: Snapshot, enrolled: Sequence[EnrolledKey], challenges: Sequence[Challenge], roots: Sequence[bytes]
+) -> None:
+    """Writes keys, challenges and pinned certificates into a snapshot in the order that it wants."""
+    for key in sorted(enrolled, key=lambda k: k.ak_name):
+        snapshot.add("enrolled", {name: getattr(key, name) for name in _KEY_FACTS})
+    for challenge in sorted(challenges, key=lambda c: (c.ak_name, to_micros(c.issued_at), c.nonce)):
+        snapshot.add("challenges", {name: getattr(challenge, name) for name in _CHALLENGE_FACTS})
+    for der in sorted(set(roots)):
+        snapshot.add("roots", der)
+
+
+def _are_times(column: pa.Array) -> bool:
+    """Whether all are times of this calendar, from 1970 on, which a damaged store or file need not have."""
+    span = pc.min_max(column.cast(pa.int64())).as_py()
+    return span["min"] is None or (span["min"] >= 0 and span["max"] <= _LAST)
+
+
+def _is_ascending(ak_name: pa.Array, issued_at: pa.Array) -> bool:
+    """Whether equal names stand together in order, and times ascend within each."""
+    is_next = pc.less(ak_name[:-1], ak_name[1:])
+    is_same = pc.equal(ak_name[:-1], ak_name[1:])
+    is_later = pc.less_equal(issued_at[:-1], issued_at[1:])
+    return pc.all(pc.or_(is_next, pc.and_(is_same, is_later)), min_count=0).as_py() is not False

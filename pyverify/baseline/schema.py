@@ -1,0 +1,139 @@
+"""The tables of a store, and how an older one is brought up to date.
+
+Rows are only ever added or change their state. Times of keys and challenges are microseconds since 1970 in UTC: whole
+numbers mean the same in every database.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import sqlalchemy as sa
+
+VERSION: Final = "2"
+_OLDER: Final = ("1",)
+
+_metadata: Final = sa.MetaData()
+about: Final = sa.Table(
+    "about", _metadata, sa.Column("key", sa.String, primary_key=True), sa.Column("value", sa.String)
+)
+sequence: Final = sa.Table(
+    "sequence",
+    _metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("key", sa.LargeBinary(32), nullable=False, unique=True),
+    sa.Column("start", sa.Integer, nullable=False),
+    sa.Column("banks", sa.Integer, nullable=False),
+    # JSON: [[type, text], ...]
+    sa.Column("events", sa.String, nullable=False),
+    # those of the banks one after the other, each bank's in the order of the events
+    sa.Column("digests", sa.LargeBinary, nullable=False),
+)
+profile: Final = sa.Table(
+    "profile",
+    _metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("key", sa.LargeBinary(32), nullable=False, unique=True),
+    # JSON: for each of 24 PCRs the ids of the sequences it may hold
+    sa.Column("body", sa.String, nullable=False),
+)
+change: Final = sa.Table(
+    "change",
+    _metadata,
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+    sa.Column("action", sa.String, nullable=False),
+    sa.Column("reason", sa.String),
+    sa.Column("who", sa.String),
+)
+baseline: Final = sa.Table(
+    "baseline",
+    _metadata,
+    sa.Column("scope", sa.String, primary_key=True),
+    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("version", sa.Integer, primary_key=True),
+    sa.Column("state", sa.String, nullable=False),
+    sa.Column("profile", sa.ForeignKey("profile.id"), nullable=False),
+    sa.Column("log_banks", sa.Integer, nullable=False),
+    sa.Column("quoted_banks", sa.Integer, nullable=False),
+    sa.Column("boot", sa.String, nullable=False),
+    sa.Column("evidence_id", sa.LargeBinary(32), nullable=False),
+    sa.Column("change", sa.ForeignKey("change.number"), nullable=False),
+)
+enrolled: Final = sa.Table(
+    "enrolled",
+    _metadata,
+    # One row a key and for good: the database itself refuses one key for two machines.
+    sa.Column("ak_name", sa.LargeBinary(66), primary_key=True),
+    sa.Column("machine", sa.String, nullable=False, index=True),
+    sa.Column("since", sa.BigInteger, nullable=False),
+    sa.Column("until", sa.BigInteger),
+    sa.Column("level", sa.String, nullable=False),
+    sa.Column("sm2_mode", sa.String, nullable=False),
+    # TPMT_PUBLIC, the bytes that the Name is over
+    sa.Column("public", sa.LargeBinary, nullable=False),
+    # DER, the EK's own certificate first; for credential activation
+    sa.Column("ek_certificates", sa.LargeBinary),
+    sa.Column("change", sa.ForeignKey("change.number"), nullable=False),
+)
+challenge: Final = sa.Table(
+    "challenge",
+    _metadata,
+    # the nonce first: it is what single challenges are looked up by
+    sa.Column("nonce", sa.LargeBinary(64), primary_key=True),
+    sa.Column("ak_name", sa.LargeBinary(66), primary_key=True),
+    sa.Column("issued_at", sa.BigInteger, nullable=False),
+    sa.Column("machine", sa.String),
+    sa.Index("challenge_of_key", "ak_name", "issued_at"),
+)
+# A nonce is spent by adding its row: of two that try at once, the primary key lets one through.
+spent: Final = sa.Table(
+    "spent",
+    _metadata,
+    sa.Column("nonce", sa.LargeBinary(64), primary_key=True),
+    sa.Column("ak_name", sa.LargeBinary(66), primary_key=True),
+    sa.Column("attest", sa.LargeBinary(32), nullable=False),
+    sa.Column("at", sa.BigInteger, nullable=False),
+    sa.ForeignKeyConstraint(["nonce", "ak_name"], ["challenge.nonce", "challenge.ak_name"]),
+)
+activation: Final = sa.Table(
+    "activation",
+    _metadata,
+    # SHA-256 of the secret: it opens nothing, and the secret itself is nowhere
+    sa.Column("secret", sa.LargeBinary(32), primary_key=True),
+    sa.Column("ak_name", sa.ForeignKey("enrolled.ak_name"), nullable=False),
+    # Name of the EK that the secret was protected for
+    sa.Column("ek_name", sa.LargeBinary(66), nullable=False),
+    # whether that EK is the one of the machine's certificate
+    sa.Column("certified", sa.Boolean, nullable=False),
+    sa.Column("issued_at", sa.BigInteger, nullable=False),
+    sa.Column("answered_at", sa.BigInteger),
+)
+root: Final = sa.Table(
+    "root",
+    _metadata,
+    sa.Column("key", sa.LargeBinary(32), primary_key=True),
+    # DER
+    sa.Column("certificate", sa.LargeBinary, nullable=False),
+    sa.Column("change", sa.ForeignKey("change.number"), nullable=False),
+)
+
+
+def create(connection: sa.Connection) -> None:
+    """Makes the tables that are not there yet, and a new store's version."""
+    is_new = not sa.inspect(connection).has_table(about.name)
+    _metadata.create_all(connection)
+    if is_new:
+        connection.execute(about.insert().values(key="version", value=VERSION))
+
+
+def up_to_date(connection: sa.Connection) -> str | None:
+    """Brings an older store up to date where that can be; the version that it then has."""
+    found: str | None = connection.scalar(sa.select(about.c.value).where(about.c.key == "version"))
+    if found not in _OLDER:
+        return found
+    create(connection)
+    if "who" not in {column["name"] for column in sa.inspect(connection).get_columns(change.name)}:
+        connection.execute(sa.text("ALTER TABLE change ADD COLUMN who VARCHAR"))
+    connection.execute(about.update().where(about.c.key == "version").values(value=VERSION))
+    return VERSION

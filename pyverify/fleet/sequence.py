@@ -1,0 +1,154 @@
+"""The second pass over a job's quotes: rules that need other rows (SPEC section 8.5, attacks 62 and 79).
+
+Clocks and counters must not go back from one quote of a key to the next, and a nonce must not serve two quotes. Each
+quote is one narrow row. Those of a large job are spread over files by their key, so that all of a key's meet, and one
+file at a time is sorted and judged. The pass only ever adds findings: it can lower a verdict and never raise one.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import zlib
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import IO, Any, Final, Self
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pyverify.findings import CODES, Finding
+
+QUOTE_FACTS: Final = pa.schema(
+    [
+        # number of the verdict row; below 0 for what earlier jobs saw, which is compared with and gets no findings
+        ("row", pa.int64()),
+        ("ak_name", pa.binary()),
+        ("nonce", pa.binary()),
+        ("attest", pa.binary(32)),  # SHA-256 of the TPMS_ATTEST
+        ("issued_at", pa.int64()),  # of the challenge, any unit; null where the ledger does not have it
+        ("boot_seq", pa.int64()),  # the evidence's own word, for quotes without a challenge; null: not compared
+        ("clock", pa.uint64()),
+        ("reset_count", pa.uint32()),
+        ("restart_count", pa.uint32()),
+        ("safe", pa.bool_()),
+        ("firmware_version", pa.uint64()),
+    ]
+)
+"""What the pass reads of each quote whose signature was verified."""
+
+_PARTS: Final = 64
+"""Files that rows are spread over: of a hundred million quotes, some 300 MB are in memory at a time."""
+_HELD: Final = 1 << 17
+"""Rows in memory before they are spread: some 20 MB; a smaller job writes no file."""
+
+_CLOCK: Final = "quote.clock"
+_RESET: Final = "resetCount went back: the TPM was cleared or put back, or it is another"
+_RESTART: Final = "restartCount went back within one boot: the TPM was put back, or it is another"
+_TIME: Final = "the clock went back although it was safe: the TPM was cleared or put back, or it is another"
+
+
+def judge_sequence(quotes: pa.Table) -> Iterator[tuple[int, Finding]]:
+    """Findings of quotes against each other, with the numbers of their rows.
+
+    Quotes of one key are taken in the order in which they were asked for, those without a challenge apart from them
+    in the order of their boots. Among equals nothing is said of order.
+    """
+    rows = quotes.column("row").to_numpy()
+    keys = pc.dictionary_encode(quotes.column("ak_name")).combine_chunks().indices.to_numpy()
+    yield from _replayed(quotes, rows, keys)
+    columns = {name: quotes.column(name).to_numpy() for name in ("clock", "reset_count", "restart_count")}
+    firmware, safe = quotes.column("firmware_version").to_numpy(), quotes.column("safe").to_numpy(zero_copy_only=False)
+    asked = quotes.column("issued_at").is_valid().to_numpy()
+    place = pc.coalesce(quotes.column("issued_at"), quotes.column("boot_seq"))
+    known = place.is_valid().to_numpy()
+    place = pc.fill_null(place, 0).to_numpy()
+    order = np.lexsort((rows, columns["clock"], place, asked, keys))
+    order = order[known[order]]
+    before, after = order[:-1], order[1:]
+    same = (keys[before] == keys[after]) & (asked[before] == asked[after])
+    before, after = before[same], after[same]
+    later = place[before] != place[after]
+
+    # A key outside the endorsement hierarchy sees its counters shifted by a constant: only differences mean something.
+    resets, restarts = (
+        (columns[name][after] - columns[name][before]).astype(np.int32) for name in ("reset_count", "restart_count")
+    )
+    clock_back = (columns["clock"][after] < columns["clock"][before]) & safe[after]
+    faults = ((later & (resets < 0), _RESET), ((resets == 0) & later & (restarts < 0), _RESTART), (clock_back, _TIME))
+    told = np.zeros(len(after), np.bool_)
+    for mask, words in faults:
+        yield from _findings(rows[after[mask & ~told]], _CLOCK, words)
+        told |= mask
+    changed = firmware[before] != firmware[after]
+    yield from _findings(rows[after[changed]], "quote.firmware-changed", "the TPM's firmware is of another version")
+
+
+def _replayed(quotes: pa.Table, rows: npt.NDArray[Any], keys: npt.NDArray[Any]) -> Iterator[tuple[int, Finding]]:
+    """Of the quotes with one nonce of one key, the first row's stands; the same again is a retry."""
+    nonces, attests = (
+        pc.dictionary_encode(quotes.column(name)).combine_chunks().indices.to_numpy() for name in ("nonce", "attest")
+    )
+    order = np.lexsort((rows, nonces, keys))
+    starts = np.ones(len(order), np.bool_)
+    starts[1:] = (keys[order[1:]] != keys[order[:-1]]) | (nonces[order[1:]] != nonces[order[:-1]])
+    first = order[np.maximum.accumulate(np.where(starts, np.arange(len(order)), 0))]
+    again = order[attests[order] != attests[first]]
+    yield from _findings(rows[again], "quote.replayed", "its nonce was used before, with another quote")
+
+
+def _findings(rows: npt.NDArray[Any], code: str, words: str) -> Iterator[tuple[int, Finding]]:
+    for row in rows.tolist():
+        if row >= 0:
+            yield row, Finding(code, CODES[code].severity, words)
+
+
+class QuoteSequence:
+    """The quotes of a job as they come, of which no more than a part is in memory. Use it as a context manager."""
+
+    def __init__(self) -> None:
+        self._files = ExitStack()
+        self._parts: dict[int, tuple[IO[bytes], pa.RecordBatchStreamWriter]] = {}
+        self._held: list[pa.RecordBatch] = []
+        self._n_held = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._files.close()
+
+    def add(self, quotes: pa.RecordBatch) -> None:
+        """Takes some quotes, a batch of :data:`QUOTE_FACTS`."""
+        self._held.append(quotes)
+        self._n_held += len(quotes)
+        if self._n_held >= _HELD:
+            self._spill()
+
+    def _spill(self) -> None:
+        quotes = self._take()
+        names = quotes.column("ak_name").to_pylist()
+        part_of = np.fromiter((zlib.crc32(name) % _PARTS for name in names), np.int64, len(names))
+        for part in np.unique(part_of).tolist():
+            if part not in self._parts:
+                file = self._files.enter_context(tempfile.TemporaryFile(prefix="pyverify-sequence-"))  # noqa: SIM115
+                self._parts[part] = (file, pa.ipc.new_stream(file, QUOTE_FACTS))
+            self._parts[part][1].write_table(quotes.filter(pa.array(part_of == part)))
+
+    def _take(self) -> pa.Table:
+        quotes = pa.Table.from_batches(self._held, QUOTE_FACTS)
+        self._held, self._n_held = [], 0
+        return quotes
+
+    def findings(self) -> Iterator[tuple[int, Finding]]:
+        """Findings of all quotes that were taken, with the numbers of their rows; call it once, at the end."""
+        if not self._parts:
+            yield from judge_sequence(self._take())
+            return
+        self._spill()
+        for file, writer in self._parts.values():
+            writer.close()
+            file.seek(0)
+            with pa.ipc.open_stream(file) as reader:
+                yield from judge_sequence(reader.read_all())
