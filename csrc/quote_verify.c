@@ -123,7 +123,8 @@ static enum pv_signature_result verify_pair(verifier *v, const pv_signed *rows, 
   const uint8_t *n = pv_curve_order(key->curve);
   uint32_t field = pv_field_size(key->curve);
   uint8_t r[MAX_FIELD_BYTES], s[MAX_FIELD_BYTES], body[2 * (MAX_FIELD_BYTES + 3)], der[sizeof body + 3];
-  if (key->type != ALG_ECC || !n || (rows->scheme[i] == ALG_SM2) != (key->curve == CURVE_SM2)) {
+  if (key->type != ALG_ECC || !n || (rows->scheme[i] == ALG_SM2) != (key->curve == CURVE_SM2) ||
+      (rows->scheme[i] == ALG_SM2 && pv_digest_size(rows->hash[i]) != 32)) {
     return PV_SIGNATURE_UNUSABLE;
   }
   if (!in_range(bytes + g->r_at, g->r_size, n, field, r) || !in_range(bytes + g->s_at, g->s_size, n, field, s) ||
