@@ -6,7 +6,7 @@ The C core calls its functions in a loop (``csrc/quote_verify.c``); here they ar
 from __future__ import annotations
 
 import functools
-from typing import Final
+from typing import Any, Final
 
 from cffi import FFI
 
@@ -51,7 +51,7 @@ class Libcrypto:
 @functools.cache
 def load() -> Libcrypto | None:
     """The system's libcrypto, or None where there is none of version 3 with all that is needed."""
-    ffi = FFI()
+    ffi: Any = FFI()
     names = [*_FUNCTIONS.values(), *_HASHES.values()]
     ffi.cdef("\n".join([_VERSION, *(f"const void *{name}(void);" for name in names)]))
     try:

@@ -46,9 +46,10 @@ def gather(
 class Keys:
     """A batch of public keys, equal ones marked.
 
-    ``rows`` are ``_native.PUBLIC_DTYPE`` of shape [n], whose offsets are into ``items``: look at ``fault`` first. A bare
-    key has no attributes, no scheme and no Name: ``bare`` is bool of shape [n]. ``names`` are the TPM Names, nameAlg and
-    digest, empty where there is none. ``same_as`` is uint32 of shape [n]: an equal key at or before each, which is its own equal.
+    ``rows`` are ``_native.PUBLIC_DTYPE`` of shape [n], with offsets into ``items``: look at ``fault`` first. A bare key
+    has no attributes, no scheme and no Name: ``bare`` is bool of shape [n]. ``names`` are the TPM Names, nameAlg and
+    digest, empty where there is none. ``same_as`` is uint32 of shape [n]: an equal key at or before each, which is its
+    own equal.
     """
 
     items: Ragged

@@ -1,4 +1,4 @@
-"""PCR values beside quotes, and when they are authentic: only when the signed pcrDigest says so (DESIGN section 5.2)."""
+"""PCR values beside quotes. They are authentic only when the signed pcrDigest matches them (DESIGN section 5.2)."""
 
 from __future__ import annotations
 

@@ -163,7 +163,8 @@ def _za(x: int, y: int) -> bytes:
     bits = (len(_SM2_ID) * 8).to_bytes(2)
     numbers = (SM2.p - 3, SM2.b, SM2.gx, SM2.gy, x, y)
     item = Ragged.of([bits + _SM2_ID + b"".join(number.to_bytes(SM2.size) for number in numbers)])
-    return _native.hash_messages(_SM3, item.blob, item.offsets)[0].tobytes()
+    digest: bytes = _native.hash_messages(_SM3, item.blob, item.offsets)[0].tobytes()
+    return digest
 
 
 def verify_signatures(

@@ -1,4 +1,4 @@
-"""Signatures by `cryptography` (RSA, ECDSA) and `gmssl` (SM2), one at a time: where there is no libcrypto, and in tests.
+"""Signatures by `cryptography` (RSA, ECDSA) and `gmssl` (SM2), one by one: where there is no libcrypto, and in tests.
 
 Neither is asked what it does not check: ranges of r and s are checked here, points by :mod:`pyverify.evidence.keys`.
 """

@@ -58,8 +58,8 @@ def verify(
         by: the engine, see :func:`engine`.
 
     Returns:
-        ``_native.GOOD``, ``BAD``, ``RANGE`` (r or s out of range, or of the wrong length) or ``UNUSABLE`` (a scheme that
-        is not the key's, or that the engine does not have): uint8 of shape [n].
+        ``_native.GOOD``, ``BAD``, ``RANGE`` (r or s out of range, or of the wrong length) or ``UNUSABLE`` (a scheme
+        that is not the key's, or that the engine does not have): uint8 of shape [n].
     """
     library = _libcrypto.load() if engine(by) == LIBCRYPTO else None
     if library is None:

@@ -1,4 +1,4 @@
-"""Numbers of the TCG Algorithm Registry and of TPM 2.0 structures that quotes and keys use, and their names (SPEC 1.1)."""
+"""Numbers of the TCG Algorithm Registry and of TPM 2.0 structures that quotes use, and their names (SPEC 1.1)."""
 
 from __future__ import annotations
 
