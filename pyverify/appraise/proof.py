@@ -51,9 +51,9 @@ class Proofs:
     """What the quotes of a batch prove; every column has one row a quote.
 
     ``sound`` quotes have no finding. ``proven`` are the PCRs, a bit each, by bank (uint32 of shape [n, 5]) whose
-    values in ``values`` (by bank uint8 of shape [n, 24, size], zeros elsewhere) are authentic; none where a quote is not
-    sound.
-    ``origin`` is where they came from: NOT_PROVEN, BESIDE or REPLAYED. ``selected`` is what was signed, proven or not.
+    values in ``values`` (by bank uint8 of shape [n, 24, size], zeros elsewhere) are authentic; none where it is
+    not sound. ``origin`` is where they came from: NOT_PROVEN, BESIDE or REPLAYED. ``selected`` is what was signed,
+    proven or not.
     ``findings`` are (numbers of quotes, finding) pairs.
     """
 
