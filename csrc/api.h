@@ -163,3 +163,143 @@ int pv_group(const uint8_t *blob, const int64_t *offsets, uint64_t first, uint64
 int pv_compare(const uint8_t *values, uint32_t digest_size, const uint32_t *reference, uint64_t first,
                uint64_t last, const uint64_t *set_at, uint64_t n_references, const uint32_t *members,
                uint64_t n_members, const uint8_t *allowed, uint64_t n_allowed, uint32_t mask, uint32_t *differs);
+
+/* ---- Quotes (SPEC section 8): what the TPM marshals, big-endian, read strictly. Offsets are from the start of an item. */
+
+/* Why an attest, a signature or a public area cannot be judged. pv_quote_fault_code() gives the public name. */
+enum pv_quote_fault {
+  PV_QUOTE_NONE = 0,
+  PV_QUOTE_TYPE = 1,      /* magic or type is not that of a quote */
+  PV_QUOTE_TRUNCATED = 2, /* ends inside a field */
+  PV_QUOTE_TRAILING = 3,  /* bytes after the last field, or a TPM2B of another size than it states */
+  PV_QUOTE_BOUND = 4,     /* a size or count outside what the structure allows */
+  PV_QUOTE_VALUE = 5,     /* a field that holds what it cannot hold */
+  PV_QUOTE_SCHEME = 6,    /* an algorithm that signs no quotes: HMAC, ECDAA, none; a key that does not sign */
+};
+
+#define PV_MAX_SELECTIONS 16
+/* pv_attest.bank of a hash that is not known here. */
+#define PV_NO_BANK -1
+
+/* How a signature is written. */
+enum pv_signature_form {
+  PV_SIGNATURE_TPMT = 0, /* TPMT_SIGNATURE: states scheme and hash */
+  PV_SIGNATURE_RSA = 1,  /* the bytes of an RSA signature alone; scheme and hash come from the key */
+  PV_SIGNATURE_DER = 2,  /* SEQUENCE of two INTEGERs; likewise */
+};
+
+/* One row a TPMS_ATTEST of type QUOTE, bare or in a TPM2B_ATTEST. After a fault only fault, fault_at, at, magic and type
+ * mean anything. */
+typedef struct {
+  uint32_t fault; /* enum pv_quote_fault */
+  uint32_t fault_at;
+  uint32_t at; /* where the TPMS_ATTEST, which is what was signed, begins: 0 or 2 */
+  uint32_t magic;
+  uint32_t type;
+  uint32_t signer_at, signer_size; /* qualifiedSigner */
+  uint32_t nonce_at, nonce_size;   /* extraData */
+  uint32_t reset_count, restart_count;
+  uint32_t safe;
+  uint64_t clock; /* milliseconds */
+  uint64_t firmware_version;
+  uint32_t digest_at, digest_size; /* pcrDigest */
+  uint32_t n_selections;
+  uint32_t empty;                  /* 1 where no PCR is selected */
+  uint32_t selected[5];            /* PCRs by bank, a bit each */
+  uint32_t hash[16];               /* the selections in their order: TPM_ALG_ID, */
+  int32_t bank[16];                /* bank or PV_NO_BANK, */
+  uint32_t mask[16];               /* and PCRs, a bit each, 32 of them */
+} pv_attest;
+
+/* One row a signature. */
+typedef struct {
+  uint32_t fault; /* enum pv_quote_fault */
+  uint32_t fault_at;
+  uint32_t form;           /* enum pv_signature_form */
+  uint32_t scheme;         /* TPM_ALG_ID; 0 where the form states none */
+  uint32_t hash;           /* TPM_ALG_ID; 0 where the form states none */
+  uint32_t r_at, r_size;   /* r, or the whole RSA signature */
+  uint32_t s_at, s_size;   /* s; size 0 in an RSA signature */
+} pv_signature;
+
+/* One row a public area: TPMT_PUBLIC, bare or in a TPM2B_PUBLIC. */
+typedef struct {
+  uint32_t fault; /* enum pv_quote_fault */
+  uint32_t fault_at;
+  uint32_t at;          /* where the TPMT_PUBLIC, whose hash is the Name, begins: 0 or 2 */
+  uint32_t type;        /* TPM_ALG_ID: RSA or ECC */
+  uint32_t name_hash;   /* TPM_ALG_ID of nameAlg */
+  uint32_t attributes;  /* TPMA_OBJECT */
+  uint32_t symmetric;   /* TPM_ALG_ID */
+  uint32_t scheme;      /* TPM_ALG_ID; NULL is 0x0010 */
+  uint32_t scheme_hash; /* TPM_ALG_ID; 0 where the scheme has none */
+  uint32_t curve;       /* TPM_ECC_CURVE; 0 for RSA */
+  uint32_t bits;        /* of the modulus; 0 for ECC */
+  uint32_t exponent;    /* 65537 where the TPM writes 0; 0 for ECC */
+  uint32_t x_at, x_size; /* x, or the modulus */
+  uint32_t y_at, y_size; /* y; size 0 for RSA */
+} pv_public;
+
+/* The dotted public name of a fault ("quote.format"), or NULL for none and for numbers that are no fault. */
+const char *pv_quote_fault_code(uint32_t fault);
+
+/* Read the items of a slice, one row each. */
+int pv_attest_decode(const uint8_t *blob, const int64_t *offsets, uint64_t first, uint64_t last, pv_attest *rows);
+int pv_signature_decode(const uint8_t *blob, const int64_t *offsets, uint64_t first, uint64_t last,
+                        pv_signature *rows);
+int pv_public_decode(const uint8_t *blob, const int64_t *offsets, uint64_t first, uint64_t last, pv_public *rows);
+
+/* Lays out the PCR values that tpm2_quote writes beside a quote ("serialized" or "values") by bank and PCR. Which value
+ * is whose is read from the SIGNED selections alone, in their order; what the file itself says of it is not looked at.
+ *   attests  rows of pv_attest_decode; those with a fault, an unknown bank or a PCR above 23 get no values
+ *   values   by bank 24 values of pv_digest_size bytes a row; written where `laid_out` says so, else zeros
+ *   laid_out a row: 1 where the item holds exactly as many values, of the right sizes, as are selected */
+int pv_values_decode(const uint8_t *blob, const int64_t *offsets, uint64_t first, uint64_t last,
+                     const pv_attest *attests, uint8_t *sha1, uint8_t *sha256, uint8_t *sha384, uint8_t *sha512,
+                     uint8_t *sm3_256, uint8_t *laid_out);
+
+/* What pv_verify_signatures says of a signature. */
+enum pv_signature_result {
+  PV_SIGNATURE_BAD = 0,
+  PV_SIGNATURE_GOOD = 1,
+  PV_SIGNATURE_RANGE = 2,    /* r or s is not in [1, n), is longer than the field, or an RSA signature than the modulus */
+  PV_SIGNATURE_UNUSABLE = 3, /* no such key or scheme in libcrypto, or not of this key */
+};
+
+/* Functions of libcrypto (OpenSSL 3), found by the caller: nothing here is linked against it. */
+typedef struct {
+  void *(*pkey_ctx_new_from_name)(void *library, const char *name, const char *properties);
+  void *(*pkey_ctx_new_from_pkey)(void *library, void *key, const char *properties);
+  void (*pkey_ctx_free)(void *context);
+  int (*pkey_fromdata_init)(void *context);
+  int (*pkey_fromdata)(void *context, void **key, int selection, void *parameters);
+  void (*pkey_free)(void *key);
+  int (*pkey_verify_init)(void *context);
+  int (*pkey_verify)(void *context, const uint8_t *signature, size_t signature_size, const uint8_t *digest,
+                     size_t digest_size);
+  int (*pkey_ctx_set_rsa_padding)(void *context, int padding);
+  int (*pkey_ctx_set_signature_md)(void *context, const void *hash);
+  int (*pkey_ctx_set_rsa_pss_saltlen)(void *context, int size);
+  void (*err_clear_error)(void);
+  const void *hashes[5]; /* by bank: EVP_sha1() ... */
+} pv_crypto;
+
+/* What is to be verified: row i is the signature signatures[i] over the digest at digests + 64 * i. */
+typedef struct {
+  const uint8_t *signature_blob;
+  const int64_t *signature_offsets;
+  const pv_signature *signatures;
+  const uint8_t *key_blob;
+  const int64_t *key_offsets;
+  const pv_public *keys;
+  const uint32_t *key;     /* a row: the number of its key, below n_keys */
+  const uint32_t *scheme;  /* a row: TPM_ALG_ID of RSASSA, RSAPSS, ECDSA or SM2 */
+  const uint32_t *hash;    /* a row: the bank of the hash that the digest is of */
+  const uint8_t *digests;
+  uint64_t n, n_keys;
+} pv_signed;
+
+/* Verifies signatures over digests, rows order[first] to order[last - 1]: results[order[i]] becomes an enum
+ * pv_signature_result. A key is built anew whenever it differs from that of the row before: order rows by key. */
+int pv_verify_signatures(const pv_crypto *functions, const pv_signed *rows, const uint64_t *order, uint64_t first,
+                         uint64_t last, uint8_t *results);

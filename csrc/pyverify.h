@@ -2,6 +2,7 @@
 #ifndef PYVERIFY_H
 #define PYVERIFY_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "api.h"

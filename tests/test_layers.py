@@ -18,6 +18,7 @@ LAYERS = [
     "baseline",
     "replay",
     "evidence",
+    "_libcrypto",
     "_native",
     "errors algorithms findings",
 ]

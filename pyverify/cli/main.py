@@ -102,6 +102,31 @@ def _add_identity_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=("table", "json"), default="table")
 
 
+def _add_quote(commands: Any) -> None:
+    """``quote verify``, with the flags of tpm2_checkquote."""
+    words = "verify a signed quote; flags as tpm2_checkquote"
+    actions = commands.add_parser("quote", help=words, description=words).add_subparsers(
+        metavar="ACTION", required=True
+    )
+    verify = _command(actions, "verify", "quote:verify", "is this quote signed by this key, over this nonce and PCRs?")
+    verify.add_argument(
+        "-u", "--public", metavar="FILE", required=True, help="key: TPM2B_PUBLIC, TPMT_PUBLIC, PEM or DER"
+    )
+    verify.add_argument("-m", "--message", metavar="FILE", required=True, help="TPMS_ATTEST or TPM2B_ATTEST")
+    verify.add_argument("-s", "--signature", metavar="FILE", required=True, help="TPMT_SIGNATURE, or the plain form")
+    verify.add_argument("-q", "--qualification", dest="nonce", metavar="HEX", help="the nonce it must carry")
+    verify.add_argument("-g", "--hash-algorithm", dest="hash", metavar="NAME", help="hash that it must be signed with")
+    verify.add_argument("-l", "--pcr-list", metavar="LIST", help="PCRs that it must select: sha256:0,1,7+sm3_256:0")
+    verify.add_argument("-f", "--pcr", dest="pcrs", metavar="FILE", help="PCR values (tpm2_quote -o, or text)")
+    verify.add_argument(
+        "--sm2-mode",
+        choices=("digest", "za"),
+        default="digest",
+        help="what SM2 keys sign (default: digest, as TPMs do)",
+    )
+    verify.add_argument("--format", choices=("table", "json"), default="table")
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The whole command line."""
     parser = argparse.ArgumentParser(
@@ -143,6 +168,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     _add_enroll(commands)
     _add_challenge(commands)
+    _add_quote(commands)
 
     info = _command(commands, "info", "info:info", "versions, banks and the kernels in use")
     info.add_argument("--format", choices=("table", "json"), default="table")

@@ -1,6 +1,8 @@
 set(data ${src}/tests/data)
 file(GLOB logs CONFIGURE_DEPENDS ${data}/*.bin ${data}/logs/*.bin)
 
+set(quote_kinds rsassa rsapss ecdsa_p256 ecdsa_p384 sm2)
+
 if(PV_FUZZ)
   target_compile_options(pvcore PRIVATE -fsanitize=fuzzer-no-link)
   add_executable(fuzz_eventlog tests/c/fuzz_eventlog.c)
@@ -11,6 +13,17 @@ if(PV_FUZZ)
   file(MAKE_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR}/corpus)
   add_test(NAME fuzz_eventlog COMMAND fuzz_eventlog -max_total_time=10 -max_len=32768
     -dict=${src}/tests/c/fuzz_eventlog.dict corpus seeds)
+  add_executable(fuzz_quote tests/c/fuzz_quote.c)
+  target_compile_options(fuzz_quote PRIVATE -fsanitize=fuzzer)
+  target_link_options(fuzz_quote PRIVATE -fsanitize=fuzzer)
+  target_link_libraries(fuzz_quote pvcore)
+  foreach(kind ${quote_kinds})
+    foreach(part quote.msg quote.sig quote.pcrs ak.pub)
+      configure_file(${data}/quotes/${kind}/${part} ${CMAKE_CURRENT_BINARY_DIR}/quote_seeds/${kind}.${part} COPYONLY)
+    endforeach()
+  endforeach()
+  file(MAKE_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR}/quote_corpus)
+  add_test(NAME fuzz_quote COMMAND fuzz_quote -max_total_time=10 -max_len=4096 quote_corpus quote_seeds)
   return()
 endif()
 
@@ -25,6 +38,9 @@ pv_test(test_replay ${data}/kat_log.bin)
 pv_test(test_faults ${data}/kat_log.bin)
 pv_test(test_truncate ${logs})
 pv_test(test_lanes)
+set(quotes ${quote_kinds})
+list(TRANSFORM quotes PREPEND ${data}/quotes/)
+pv_test(test_quote ${quotes})
 if(CMAKE_CROSSCOMPILING_EMULATOR AND CMAKE_SYSTEM_PROCESSOR STREQUAL "aarch64")
   # The emulated processor has every extension, so every variant must be there: none dropped for want of a flag.
   set_tests_properties(test_lanes PROPERTIES FAIL_REGULAR_EXPRESSION "test_lanes.c:"
