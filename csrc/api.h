@@ -288,12 +288,14 @@ int pv_ima_mismatch(const uint8_t *blob, const int64_t *offsets, uint64_t n_list
                     const uint8_t *digests, uint64_t n_messages, uint32_t digest_size, uint8_t *differs);
 
 /* Chains for pv_extend and pv_seek: what each list says that this PCR was extended with in this bank, zeros after digests
- * of fewer bytes than the bank's. A violation is digest_size bytes of 0xFF. A list with a fault gets no digests.
+ * of fewer bytes than the bank's. A violation is violation_size bytes of 0xFF, and zeros. A list with a fault gets no
+ * digests.
  *   chain_at  n_lists + 1 numbers
  *   chains    room for `capacity` digests of the bank: as many as there are entries */
 int pv_ima_chains(uint64_t n_lists, const pv_ima_list *lists, const pv_ima_entry *entries, uint64_t n_entries,
                   uint32_t pcr, uint32_t bank, const uint32_t *message_of, const uint8_t *digests, uint64_t n_messages,
-                  uint32_t digest_size, uint64_t *chain_at, uint8_t *chains, uint64_t capacity);
+                  uint32_t digest_size, uint32_t violation_size, uint64_t *chain_at, uint8_t *chains,
+                  uint64_t capacity);
 
 /* Extends chains as pv_extend does, and stops each where its value equals its target: found[c] is the smallest number of
  * digests after which it does (0: the start value), or UINT64_MAX; values[c] is where it stopped. */

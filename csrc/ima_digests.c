@@ -121,23 +121,19 @@ int pv_ima_mismatch(const uint8_t *blob, const int64_t *offsets, uint64_t n_list
   return PV_OK;
 }
 
-/* One digest of a chain. Called with constant sizes, so that it is a few moves. */
-static inline void put_digest(uint8_t *out, const uint8_t *digest, int violation, uint32_t digest_size,
-                              uint32_t width) {
-  if (violation) {
-    memset(out, 0xFF, digest_size);
-  } else {
-    memcpy(out, digest, digest_size);
-  }
-  memset(out + digest_size, 0, width - digest_size);
+/* One digest of a chain, zeros after it. Called with constant sizes where it matters, so that it is a few moves. */
+static inline void put_digest(uint8_t *out, const uint8_t *digest, uint32_t size, uint32_t width) {
+  memcpy(out, digest, size);
+  memset(out + size, 0, width - size);
 }
 
 int pv_ima_chains(uint64_t n_lists, const pv_ima_list *lists, const pv_ima_entry *entries, uint64_t n_entries,
                   uint32_t pcr, uint32_t bank, const uint32_t *message_of, const uint8_t *digests, uint64_t n_messages,
-                  uint32_t digest_size, uint64_t *chain_at, uint8_t *chains, uint64_t capacity) {
+                  uint32_t digest_size, uint32_t violation_size, uint64_t *chain_at, uint8_t *chains,
+                  uint64_t capacity) {
   uint32_t width = pv_digest_size(bank);
   uint64_t n = 0;
-  if (!width || digest_size > width) {
+  if (!width || digest_size > width || violation_size > width) {
     return PV_BAD_ARGUMENT;
   }
   for (uint64_t i = 0; i < n_lists; i++) {
@@ -157,11 +153,13 @@ int pv_ima_chains(uint64_t n_lists, const pv_ima_list *lists, const pv_ima_entry
         return PV_BAD_ARGUMENT;
       }
       const uint8_t *digest = digests + (uint64_t)message_of[k] * digest_size;
-      int violation = (entries[k].flags & PV_IMA_VIOLATION) != 0;
-      if (digest_size == 32 && width == 32) {
-        put_digest(chains + n * 32, digest, violation, 32, 32);
+      if (entries[k].flags & PV_IMA_VIOLATION) {
+        memset(chains + n * width, 0xFF, violation_size);
+        memset(chains + n * width + violation_size, 0, width - violation_size);
+      } else if (digest_size == 32 && width == 32) {
+        put_digest(chains + n * 32, digest, 32, 32);
       } else {
-        put_digest(chains + n * width, digest, violation, digest_size, width);
+        put_digest(chains + n * width, digest, digest_size, width);
       }
       n++;
     }
