@@ -313,6 +313,11 @@ int pv_find(const uint8_t *blob, const int64_t *offsets, uint64_t first, uint64_
             const int64_t *table_at, uint64_t n, uint64_t key, const uint64_t *slots, uint64_t n_slots,
             uint32_t *found);
 
+/* Copies n pieces of a blob of blob_size bytes one after the other: piece i is sizes[i] bytes from at[i]. `collected` has
+ * room for `capacity` bytes. */
+int pv_collect(const uint8_t *blob, uint64_t blob_size, const int64_t *at, const uint32_t *sizes, uint64_t n,
+               uint8_t *collected, uint64_t capacity);
+
 /* What pv_ima_check says of an entry. */
 enum pv_ima_outcome {
   PV_IMA_OK = 0,

@@ -1,4 +1,4 @@
-/* Exact lookup: a keyed hash finds candidates, memcmp decides. */
+/* Exact lookup: a keyed hash finds candidates, memcmp decides; and pieces of a blob side by side, to be looked up. */
 #include "find.h"
 
 #include <string.h>
@@ -62,6 +62,22 @@ int pv_find(const uint8_t *blob, const int64_t *offsets, uint64_t first, uint64_
   }
   for (uint64_t i = first; i < last; i++) {
     found[i] = pv_find_item(&t, blob + offsets[i], (uint64_t)(offsets[i + 1] - offsets[i]));
+  }
+  return PV_OK;
+}
+
+int pv_collect(const uint8_t *blob, uint64_t blob_size, const int64_t *at, const uint32_t *sizes, uint64_t n,
+               uint8_t *collected, uint64_t capacity) {
+  uint64_t used = 0;
+  for (uint64_t i = 0; i < n; i++) {
+    if (at[i] < 0 || (uint64_t)at[i] > blob_size || sizes[i] > blob_size - (uint64_t)at[i]) {
+      return PV_BAD_ARGUMENT;
+    }
+    if (sizes[i] > capacity - used) {
+      return PV_NO_ROOM;
+    }
+    memcpy(collected + used, blob + at[i], sizes[i]);
+    used += sizes[i];
   }
   return PV_OK;
 }

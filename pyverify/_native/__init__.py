@@ -32,8 +32,6 @@ from pyverify._native.ima import IMA_MAX_ENTRIES as IMA_MAX_ENTRIES
 from pyverify._native.ima import IMA_MAX_SIZE as IMA_MAX_SIZE
 from pyverify._native.ima import IMA_NOT_JUDGED as IMA_NOT_JUDGED
 from pyverify._native.ima import IMA_OK as IMA_OK
-from pyverify._native.ima import NO_PREFIX as NO_PREFIX
-from pyverify._native.ima import NOT_FOUND as NOT_FOUND
 from pyverify._native.ima import ima_algorithm as ima_algorithm
 from pyverify._native.ima import ima_algorithm_name as ima_algorithm_name
 from pyverify._native.ima import ima_algorithm_size as ima_algorithm_size
@@ -44,6 +42,9 @@ from pyverify._native.ima import ima_from_ascii as ima_from_ascii
 from pyverify._native.ima import ima_messages as ima_messages
 from pyverify._native.ima import ima_mismatch as ima_mismatch
 from pyverify._native.ima import ima_scan as ima_scan
-from pyverify._native.ima import seek as seek
+from pyverify._native.lookup import NOT_FOUND as NOT_FOUND
+from pyverify._native.lookup import collect as collect
 from pyverify._native.lookup import find as find
 from pyverify._native.lookup import index as index
+from pyverify._native.seek import NO_PREFIX as NO_PREFIX
+from pyverify._native.seek import seek as seek

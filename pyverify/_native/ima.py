@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pyverify._core import ffi, lib
-from pyverify._native.core import KEY, Blob, Offsets, check, check_layout, count, pointer, variant
+from pyverify._native.core import KEY, Blob, Offsets, check, check_layout, count, pointer
 from pyverify.algorithms import BANKS
 from pyverify.errors import UsageError
 
@@ -77,9 +77,6 @@ IMA_OK: Final = int(lib.PV_IMA_OK)
 IMA_CHANGED: Final = int(lib.PV_IMA_CHANGED)
 IMA_ADDED: Final = int(lib.PV_IMA_ADDED)
 IMA_NOT_JUDGED: Final = int(lib.PV_IMA_NOT_JUDGED)
-NOT_FOUND: Final = int(lib.PV_NOT_FOUND)
-NO_PREFIX: Final = (1 << 64) - 1
-"""What :func:`seek` says of a chain that never comes to its target."""
 
 _LEGACY_MESSAGE: Final = 276  # digest, and name padded to 256 (SPEC 7.3)
 _DIGEST: Final = 64  # bytes of a digest in a set
@@ -295,49 +292,6 @@ def ima_chains(
         "pv_ima_chains",
     )
     return chain_at, chains[: int(chain_at[-1])]
-
-
-def seek(
-    bank: int,
-    digests: npt.NDArray[np.uint8],
-    chain_at: npt.NDArray[np.uint64],
-    values: npt.NDArray[np.uint8],
-    targets: npt.NDArray[np.uint8],
-    isa: str | None = None,
-) -> npt.NDArray[np.uint64]:
-    """Extends chains in place as :func:`extend` does, each until its value is its target.
-
-    ``targets`` is uint8 of the shape of ``values``.
-
-    Returns:
-        The smallest number of digests after which each is there, or NO_PREFIX: uint64 of shape [chains]. ``values``
-        are where they stopped.
-
-    Raises:
-        UsageError: shapes that do not fit, an unknown variant.
-    """
-    size, chains = BANKS[bank].size, len(chain_at) - 1
-    if digests.ndim != 2 or digests.shape[1] != size or values.shape != (chains, size) or chain_at.ndim != 1:
-        raise UsageError("digests must have shape [total, size], values [chains, size] and chain_at [chains + 1]")
-    if int(chain_at[-1]) > len(digests) or np.any(chain_at[1:] < chain_at[:-1]):
-        raise UsageError("chain_at must not decrease and must stay inside the digests")
-    _check_shape("targets", targets, values.shape)
-    found = np.zeros(chains, np.uint64)
-    check(
-        lib.pv_seek(
-            bank,
-            variant(bank, isa),
-            pointer("uint8_t[]", digests, np.uint8),
-            pointer("uint64_t[]", chain_at, np.uint64),
-            0,
-            chains,
-            pointer("uint8_t[]", values, np.uint8, writable=True),
-            pointer("uint8_t[]", targets, np.uint8),
-            pointer("uint64_t[]", found, np.uint64, writable=True),
-        ),
-        "pv_seek",
-    )
-    return found
 
 
 def ima_check(

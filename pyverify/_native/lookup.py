@@ -1,12 +1,18 @@
-"""Exact lookup of byte strings in a table."""
+"""Exact lookup of byte strings in a table, and pieces of a blob side by side."""
 
 from __future__ import annotations
+
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from pyverify._core import lib
 from pyverify._native.core import KEY, Blob, Offsets, check, count, pointer
+from pyverify.errors import UsageError
+
+NOT_FOUND: Final = int(lib.PV_NOT_FOUND)
+"""What :func:`find` says of an item that the table does not have."""
 
 
 def index(table: Blob, table_at: Offsets) -> npt.NDArray[np.uint64]:
@@ -60,3 +66,31 @@ def find(
         "pv_find",
     )
     return found
+
+
+def collect(blob: Blob, at: Offsets, sizes: npt.NDArray[np.uint32]) -> tuple[Blob, Offsets]:
+    """The pieces ``blob[at[i] : at[i] + sizes[i]]`` as a ragged batch.
+
+    ``at`` is int64, ``sizes`` uint32, both of shape [n].
+
+    Raises:
+        UsageError: shapes that do not fit, a piece outside the blob.
+    """
+    if at.ndim != 1 or sizes.shape != at.shape or np.any(at < 0) or np.any(at > len(blob) - sizes.astype(np.int64)):
+        raise UsageError("pieces must be in the blob: at and sizes of shape [n]")
+    offsets = np.zeros(len(at) + 1, np.int64)
+    np.cumsum(sizes, out=offsets[1:])
+    collected = np.empty(int(offsets[-1]), np.uint8)
+    check(
+        lib.pv_collect(
+            pointer("uint8_t[]", blob, np.uint8),
+            len(blob),
+            pointer("int64_t[]", at, np.int64),
+            pointer("uint32_t[]", sizes, np.uint32),
+            len(at),
+            pointer("uint8_t[]", collected, np.uint8, writable=True),
+            len(collected),
+        ),
+        "pv_collect",
+    )
+    return collected, offsets

@@ -87,13 +87,19 @@ class ImaColumns:
         return first, first + int(self.rows["n_entries"][index])
 
     def piece(self, entry: int, name: str) -> bytes:
-        """Bytes of an entry by the prefix of their columns: ``path``, ``file_digest``, ``signature``, ``data``, ``name``."""
+        """Bytes of an entry by the prefix of their columns: ``path``, ``file_digest``, ``signature``, ``data``, …"""
         at = int(self.lists.offsets[self.list_of[entry]]) + int(self.entries[f"{name}_at"][entry])
         return self.lists.blob[at : at + int(self.entries[f"{name}_size"][entry])].tobytes()
 
     def path(self, entry: int) -> bytes:
         """The name that an entry gives: an unproven one in a violation, empty where the template has none."""
         return self.piece(entry, "path")
+
+    def pieces(self, which: npt.NDArray[np.int64], name: str) -> Ragged:
+        """One piece of several entries, as a ragged batch."""
+        at = self.lists.offsets[self.list_of[which]] + self.entries[f"{name}_at"][which]
+        blob, offsets = _native.collect(self.lists.blob, at, self.entries[f"{name}_size"][which])
+        return Ragged(blob, offsets, np.ones(len(which), np.bool_))
 
     def kinds(self) -> npt.NDArray[np.uint32]:
         """What the digest of each entry is of, as sets have it: its algorithm's number and the IMA_KIND bits."""
@@ -138,12 +144,3 @@ def scan(lists: Ragged, formats: Sequence[str]) -> ImaColumns:
         rows["fault"][broken], rows["fault_at"][broken] = translated["fault"][broken], translated["fault_at"][broken]
     rows["fault"][~known] = 1
     return ImaColumns(lists, rows, entries, np.repeat(np.arange(len(rows)), rows["n_entries"]))
-
-
-def concatenated(columns: ImaColumns, which: npt.NDArray[np.int64], name: str) -> Ragged:
-    """One piece (see :meth:`ImaColumns.piece`) of some entries as a ragged batch."""
-    at = (columns.lists.offsets[columns.list_of[which]] + columns.entries[f"{name}_at"][which]).tolist()
-    sizes = columns.entries[f"{name}_size"][which].tolist()
-    data = columns.lists.blob.data
-    return Ragged.of([bytes(data[start : start + size]) for start, size in zip(at, sizes, strict=True)])
-

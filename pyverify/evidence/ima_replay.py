@@ -1,4 +1,4 @@
-"""What IMA lists say that PCRs were extended with, and which part of them a PCR value proves (SPEC sections 7.4 to 7.6)."""
+"""What IMA lists say that PCRs were extended with, and which part of them a PCR value proves (SPEC 7.4 to 7.6)."""
 
 from __future__ import annotations
 
@@ -84,7 +84,8 @@ class ImaReplay:
 
     def template_digest(self, entry: int, bank: str) -> bytes:
         """The template digest of an entry, computed from its data."""
-        return self.digests(bank)[self.message_of[entry]].tobytes()
+        digest: bytes = self.digests(bank)[self.message_of[entry]].tobytes()
+        return digest
 
     def mismatches(self) -> npt.NDArray[np.bool_]:
         """Entries that show another template digest than that of their data: bool of shape [m].
@@ -98,7 +99,7 @@ class ImaReplay:
                 padded = np.ones_like(differs)
                 self._compare(number, self.digests("sha1"), padded)
                 differs &= padded
-        return differs != 0
+        return differs.astype(np.bool_)
 
     def _compare(self, bank: int, digests: Values, differs: Values) -> None:
         columns = self.columns
