@@ -85,16 +85,22 @@ static int take_pcr(piece *line, uint32_t *pcr) {
   return *pcr < PV_PCRS;
 }
 
-/* `algorithm:hex`, or only hex where the binary form has no algorithm before the colon. */
-static int put_named_digest(translator *t, piece text) {
+static int begins(piece text, const char *word) {
+  return text.size > strlen(word) && memcmp(text.bytes, word, strlen(word)) == 0;
+}
+
+/* `algorithm:hex`, in the second version with a type before it; in the first also hex alone, where the binary form has no
+ * algorithm before the colon. */
+static int put_named_digest(translator *t, piece text, int typed) {
   uint64_t prefix = text.size;
   while (prefix && text.bytes[prefix - 1] != ':') {
     prefix--;
   }
-  if (prefix == 1 || text.size == prefix) {
+  piece name = {text.bytes, prefix};
+  uint64_t hex = text.size - prefix;
+  if (prefix == 1 || !hex || hex > 2 * IMA_MAX_DIGEST || (typed && !begins(name, "ima:") && !begins(name, "verity:"))) {
     return 0;
   }
-  uint64_t hex = text.size - prefix;
   put_le32(t, (prefix ? prefix : 1) + 1 + hex / 2);
   put(t, prefix ? text.bytes : (const uint8_t *)":", prefix ? prefix : 1);
   put(t, "", 1);
@@ -136,7 +142,10 @@ static int put_field(translator *t, uint8_t field, piece text) {
       /* fall through */
     case FIELD_D_NG:
     case FIELD_D_NGV2:
-      return put_named_digest(t, text);
+      return put_named_digest(t, text, field == FIELD_D_NGV2);
+    case FIELD_D:
+      put_le32(t, text.size / 2);
+      return text.size <= 2 * IMA_MAX_DIGEST && put_hex(t, text);
     case FIELD_N:
     case FIELD_N_NG:
     case FIELD_XATTRNAMES:

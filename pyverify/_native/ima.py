@@ -191,8 +191,6 @@ def ima_messages(
     n, m = _check_entries(blob, offsets, lists, entries), len(entries)
     legacy = entries["template_id"] == IMA_LEGACY
     room = int(entries["data_size"][~legacy].sum(dtype=np.uint64)) + _LEGACY_MESSAGE * int(np.count_nonzero(legacy))
-    # A message is written before it is found to be known.
-    room += int(np.max(entries["data_size"], initial=0)) + _LEGACY_MESSAGE
     messages, message_at = np.empty(room, np.uint8), np.zeros(m + 1, np.int64)
     message_of = np.zeros(m, np.uint32)
     slots = np.empty(int(lib.pv_index_slots(m)) if share else 1, np.uint64)
