@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pyverify import _native
-from pyverify.algorithms import BANKS, BY_NAME
+from pyverify.algorithms import BANKS, BY_NAME, PCRS
 from pyverify.errors import UsageError
 from pyverify.evidence.ima import PCR, Flag, ImaColumns
 
@@ -223,8 +223,14 @@ def boot_aggregate(
         columns: the lists.
         values: by bank the PCR values, uint8 of shape [n, 24, size].
         given: by bank which lists have values there, bool of shape [n]; all by default.
+
+    Raises:
+        UsageError: shapes that do not fit.
     """
     n = len(columns)
+    for bank, rows in values.items():
+        if rows.shape != (n, PCRS, BY_NAME[bank].size) or (given is not None and given[bank].shape != (n,)):
+            raise UsageError(f"values of bank {bank!r} must have shape [lists, 24, digest size]")
     found = np.full(n, BootAggregate.ABSENT, np.uint8)
     first = columns.rows["first_entry"].astype(np.int64)
     has_entry = np.flatnonzero(columns.rows["n_entries"] > 0)
