@@ -268,17 +268,24 @@ int pv_ima_from_ascii(const uint8_t *blob, const int64_t *offsets, const uint8_t
                       uint64_t first, uint64_t last, pv_ima_list *lists, uint8_t *binary, uint64_t capacity,
                       int64_t *binary_at);
 
-/* What the kernel hashed for each entry, equal messages once, one after the other, for pv_hash.
+/* pv_hash for messages that need not lie one after the other: message i is blob[begins[i] .. ends[i]). */
+int pv_hash_pieces(uint32_t bank, int32_t variant, uint64_t key, const uint8_t *blob, uint64_t blob_size,
+                   const int64_t *begins, const int64_t *ends, uint64_t first, uint64_t last, uint8_t *digests,
+                   pv_usage *usage);
+
+/* What the kernel hashed for each entry, equal messages once, for pv_hash_pieces. A message is template data as it lies
+ * in the blob, of blob_size bytes; only those of template "ima" are built, and as if they followed the blob.
  *   lists       rows of a batch that pv_ima_scan read as a whole (here first is 0), as are `entries`
  *   slots       n_slots numbers of scratch, a power of two and at least twice the entries; ignored with a key of 0,
  *               which gives each entry a message of its own
- *   messages    room for `capacity` bytes: the sum of data_size, and 276 for an entry of template "ima"
- *   message_at  n_messages + 1 offsets; room for the entries and one
- *   message_of  an entry: the number of its message */
-int pv_ima_messages(const uint8_t *blob, const int64_t *offsets, uint64_t n_lists, const pv_ima_list *lists,
-                    const pv_ima_entry *entries, uint64_t n_entries, uint64_t key, uint64_t *slots, uint64_t n_slots,
-                    uint8_t *messages, uint64_t capacity, int64_t *message_at, uint32_t *message_of,
-                    uint64_t *n_messages);
+ *   built       room for `capacity` bytes: 276 for each entry of template "ima"
+ *   begins, ends  of messages; room for as many as there are entries
+ *   message_of  an entry: the number of its message
+ *   n_messages, n_built  receive the number of messages, and the bytes that were built */
+int pv_ima_messages(const uint8_t *blob, uint64_t blob_size, const int64_t *offsets, uint64_t n_lists,
+                    const pv_ima_list *lists, const pv_ima_entry *entries, uint64_t n_entries, uint64_t key,
+                    uint64_t *slots, uint64_t n_slots, uint8_t *built, uint64_t capacity, int64_t *begins,
+                    int64_t *ends, uint32_t *message_of, uint64_t *n_messages, uint64_t *n_built);
 
 /* Which entries of the lists of one bank show another template digest than that of their data: 1 in `differs`, 0 for
  * the others and for violations; entries of other banks' lists are left alone. Digests of fewer bytes than the bank's

@@ -9,6 +9,8 @@ enum {
   LEAST_WEAK = 1 << 0 | 1 << 1 | 1 << 2 | 1 << 3 | 1 << 8, /* MD4, MD5, SHA-1, RIPEMD-160, RIPEMD-128 */
   MD5 = 1,
   SHA1 = 2,
+  UNNAMED = 256, /* an algorithm that only the size of its digest tells */
+  AHEAD = 512,   /* bytes that are asked for before they are needed: some four entries */
 };
 
 static const char *const fault_codes[] = {
@@ -24,9 +26,13 @@ typedef struct {
   uint64_t size;
   uint32_t digest_size; /* of the template digests that the list shows */
   pv_ima_list *row;
-  const uint8_t *name; /* of the template that was read last, and what it says */
-  uint64_t name_size;
+  /* What was read last, since the next entry is mostly alike: the template's name and what it says, and what comes
+   * before a digest with the algorithm that it names. */
+  const uint8_t *name, *prefix;
+  uint64_t name_size, prefix_size;
   ima_template template;
+  uint32_t algorithm, digest_flags;
+  int typed;
 } list_reader;
 
 /* Marks the list as bad. Returns 0, which is what the readers below return for "no further". */
@@ -57,24 +63,42 @@ static int read_digest(pv_ima_entry *e, uint64_t at, uint64_t size, uint32_t alg
   return 1;
 }
 
-/* `algorithm ":" NUL digest`, with `type ":"` before it in the second version (SPEC 7.3). */
-static int read_named_digest(pv_ima_entry *e, const uint8_t *list, uint64_t at, uint64_t size, int typed) {
-  const uint8_t *text = list + at, *end = size ? memchr(text, 0, size) : NULL;
+/* What comes before a digest: `algorithm ":" NUL`, with `type ":"` before it in the second version (SPEC 7.3). */
+static int read_prefix(list_reader *r, const uint8_t *text, uint64_t size, int typed) {
+  const uint8_t *start = text, *end = size ? memchr(text, 0, size) : NULL;
   if (!end || end == text || end[-1] != ':') {
     return 0;
   }
-  uint64_t name_size = (uint64_t)(end - text) - 1, prefix = name_size + 2;
+  uint64_t name_size = (uint64_t)(end - text) - 1;
+  r->digest_flags = 0;
   if (typed) {
     int verity = has_name(text, name_size, "verity:", 0), ima = has_name(text, name_size, "ima:", 0);
     if (!verity && !ima) {
       return 0;
     }
-    e->flags |= verity ? PV_IMA_VERITY : 0;
+    r->digest_flags = verity ? PV_IMA_VERITY : 0;
     text += verity ? 7 : 4;
     name_size -= verity ? 7 : 4;
   }
-  uint32_t algorithm = name_size ? pv_ima_algorithm(text, name_size) : algorithm_by_size(size - prefix);
-  return read_digest(e, at + prefix, size - prefix, algorithm);
+  r->prefix = start;
+  r->prefix_size = (uint64_t)(end - start) + 1;
+  r->algorithm = name_size ? pv_ima_algorithm(text, name_size) : UNNAMED;
+  return 1;
+}
+
+static int read_named_digest(list_reader *r, pv_ima_entry *e, uint64_t at, uint64_t size, int typed) {
+  const uint8_t *text = r->bytes + at;
+  /* A prefix ends in its only NUL: what begins with its bytes has the same one. */
+  int known = r->prefix_size && size >= r->prefix_size && memcmp(text, r->prefix, r->prefix_size) == 0;
+  if ((!known || typed != r->typed) && !read_prefix(r, text, size, typed)) {
+    r->prefix_size = 0;
+    return 0;
+  }
+  r->typed = typed;
+  uint64_t digest_size = size - r->prefix_size;
+  e->flags |= r->digest_flags;
+  return read_digest(e, at + r->prefix_size, digest_size,
+                     r->algorithm == UNNAMED ? algorithm_by_size(digest_size) : r->algorithm);
 }
 
 /* A string ends in its only NUL. */
@@ -94,10 +118,10 @@ static int read_field(list_reader *r, uint8_t field, uint64_t at, uint64_t size,
       return read_digest(e, at, size, algorithm_by_size(size));
     case FIELD_D_NG:
     case FIELD_D_NGV2:
-      return read_named_digest(e, r->bytes, at, size, field == FIELD_D_NGV2);
+      return read_named_digest(r, e, at, size, field == FIELD_D_NGV2);
     case FIELD_D_MODSIG: { /* empty where there is no appended signature */
       pv_ima_entry unused = {0};
-      return !size || read_named_digest(&unused, r->bytes, at, size, 0);
+      return !size || read_named_digest(r, &unused, at, size, 0);
     }
     case FIELD_N:
     case FIELD_N_NG:
@@ -208,10 +232,12 @@ static void note_entry(list_reader *r, pv_ima_entry *e) {
     e->flags |= PV_IMA_VIOLATION;
     r->row->n_violations++;
   }
-  if (has_name(path, e->path_size, "boot_aggregate", 1)) {
-    e->flags |= PV_IMA_BOOT_AGGREGATE | (r->row->n_entries ? PV_IMA_KEXEC : 0);
-  } else if (has_name(path, e->path_size, "kexec_", 0)) {
-    e->flags |= PV_IMA_KEXEC;
+  if (e->path_size && *path != '/') {
+    if (has_name(path, e->path_size, "boot_aggregate", 1)) {
+      e->flags |= PV_IMA_BOOT_AGGREGATE | (r->row->n_entries ? PV_IMA_KEXEC : 0);
+    } else if (has_name(path, e->path_size, "kexec_", 0)) {
+      e->flags |= PV_IMA_KEXEC;
+    }
   }
   if (!(e->flags & PV_IMA_NO_DIGEST)) {
     uint32_t size = pv_ima_algorithm_size(e->algorithm);
@@ -283,6 +309,9 @@ static int read_list(list_reader *r, pv_ima_entry *entries, uint64_t capacity) {
     return PV_OK;
   }
   while (at < r->size) {
+    for (uint64_t ahead = AHEAD; ahead < AHEAD + 192 && r->size - at > AHEAD + 192; ahead += 64) {
+      __builtin_prefetch(r->bytes + at + ahead);
+    }
     if (r->row->n_entries == PV_IMA_MAX_ENTRIES) {
       fault(r, PV_IMA_FAULT_TOO_LARGE, at);
       break;

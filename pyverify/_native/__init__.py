@@ -32,6 +32,7 @@ from pyverify._native.ima import IMA_MAX_ENTRIES as IMA_MAX_ENTRIES
 from pyverify._native.ima import IMA_MAX_SIZE as IMA_MAX_SIZE
 from pyverify._native.ima import IMA_NOT_JUDGED as IMA_NOT_JUDGED
 from pyverify._native.ima import IMA_OK as IMA_OK
+from pyverify._native.ima import Messages as Messages
 from pyverify._native.ima import ima_algorithm as ima_algorithm
 from pyverify._native.ima import ima_algorithm_name as ima_algorithm_name
 from pyverify._native.ima import ima_algorithm_size as ima_algorithm_size

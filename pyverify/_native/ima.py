@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pyverify._core import ffi, lib
-from pyverify._native.core import KEY, Blob, Offsets, check, check_layout, count, pointer
+from pyverify._native.core import KEY, Blob, Offsets, check, check_layout, count, pointer, scratch, variant
 from pyverify.algorithms import BANKS
 from pyverify.errors import UsageError
 
@@ -178,45 +178,83 @@ def ima_scan(blob: Blob, offsets: Offsets, banks: npt.NDArray[np.uint8]) -> tupl
         ),
         "pv_ima_scan",
     )
-    return rows, entries[: written[0]].copy()
+    return rows, entries[: written[0]]  # what lies behind was never touched, so it is not memory
 
 
-def ima_messages(
-    blob: Blob, offsets: Offsets, lists: Rows, entries: Rows, *, share: bool
-) -> tuple[Blob, Offsets, npt.NDArray[np.uint32]]:
-    """What the kernel hashed for each entry: a ragged batch of messages, and for each entry the number of its own.
+class Messages:
+    """What the kernel hashed for each entry: message i is ``blob[begins[i]:ends[i]]``; entry k has ``message_of[k]``.
 
-    With ``share`` equal messages are there once, across all lists.
+    ``begins`` and ``ends`` are int64 of shape [messages], ``message_of`` uint32 of shape [entries].
     """
+
+    def __init__(self, blob: Blob, begins: Offsets, ends: Offsets, message_of: npt.NDArray[np.uint32]) -> None:
+        self.blob = blob
+        self.begins = begins
+        self.ends = ends
+        self.message_of = message_of
+
+    def __len__(self) -> int:
+        return len(self.begins)
+
+    def hashed(self, bank: int, isa: str | None = None) -> npt.NDArray[np.uint8]:
+        """The hash of every message: uint8 of shape [messages, size].
+
+        Raises:
+            UsageError: an unknown variant.
+        """
+        digests = np.empty((len(self), BANKS[bank].size), np.uint8)
+        check(
+            lib.pv_hash_pieces(
+                bank,
+                variant(bank, isa),
+                0,
+                pointer("uint8_t[]", self.blob, np.uint8),
+                len(self.blob),
+                pointer("int64_t[]", self.begins, np.int64),
+                pointer("int64_t[]", self.ends, np.int64),
+                0,
+                len(self),
+                pointer("uint8_t[]", digests, np.uint8, writable=True),
+                ffi.NULL,
+            ),
+            "pv_hash_pieces",
+        )
+        return digests
+
+
+def ima_messages(blob: Blob, offsets: Offsets, lists: Rows, entries: Rows, *, share: bool) -> Messages:
+    """What the kernel hashed for each entry; with ``share`` equal messages are there once, across all lists."""
     n, m = _check_entries(blob, offsets, lists, entries), len(entries)
-    legacy = entries["template_id"] == IMA_LEGACY
-    room = int(entries["data_size"][~legacy].sum(dtype=np.uint64)) + _LEGACY_MESSAGE * int(np.count_nonzero(legacy))
-    messages, message_at = np.empty(room, np.uint8), np.zeros(m + 1, np.int64)
-    message_of = np.zeros(m, np.uint32)
-    slots = np.empty(int(lib.pv_index_slots(m)) if share else 1, np.uint64)
-    written = ffi.new("uint64_t *")
+    built = np.empty(_LEGACY_MESSAGE * int(np.count_nonzero(entries["template_id"] == IMA_LEGACY)), np.uint8)
+    begins, ends, message_of = np.empty(m, np.int64), np.empty(m, np.int64), np.zeros(m, np.uint32)
+    slots = scratch(8 * int(lib.pv_index_slots(m)) if share else 8)
+    n_messages, n_built = ffi.new("uint64_t *"), ffi.new("uint64_t *")
     check(
         lib.pv_ima_messages(
             pointer("uint8_t[]", blob, np.uint8),
+            len(blob),
             pointer("int64_t[]", offsets, np.int64),
             n,
             pointer("pv_ima_list[]", lists, IMA_LIST_DTYPE),
             pointer("pv_ima_entry[]", entries, IMA_ENTRY_DTYPE),
             m,
             KEY if share else 0,
-            pointer("uint64_t[]", slots, np.uint64, writable=True),
-            len(slots),
-            pointer("uint8_t[]", messages, np.uint8, writable=True),
-            len(messages),
-            pointer("int64_t[]", message_at, np.int64, writable=True),
+            pointer("uint64_t[]", slots, np.uint8, writable=True),
+            int(lib.pv_index_slots(m)),
+            pointer("uint8_t[]", built, np.uint8, writable=True),
+            len(built),
+            pointer("int64_t[]", begins, np.int64, writable=True),
+            pointer("int64_t[]", ends, np.int64, writable=True),
             pointer("uint32_t[]", message_of, np.uint32, writable=True),
-            written,
+            n_messages,
+            n_built,
         ),
         "pv_ima_messages",
     )
-    found = int(written[0])
-    message_at = message_at[: found + 1].copy()
-    return messages[: message_at[-1]], message_at, message_of
+    found = int(n_messages[0])
+    if n_built[0]:
+        blob = np.concatenate([blob, built[: n_built[0]]])
+    return Messages(blob, begins[:found], ends[:found], message_of)
 
 
 def ima_mismatch(

@@ -63,9 +63,10 @@ class ImaReplay:
         self.columns = columns
         self._isa = isa
         lists = columns.lists
-        self._messages, self._message_at, self.message_of = _native.ima_messages(
+        self._messages = _native.ima_messages(
             lists.blob, lists.offsets, columns.rows, columns.entries, share=share and len(columns) > 1
         )
+        self.message_of = self._messages.message_of
         self._digests: dict[str, Values] = {}
 
     def digests(self, bank: str) -> Values:
@@ -77,9 +78,7 @@ class ImaReplay:
         if bank not in BY_NAME:
             raise UsageError(f"unknown bank {bank!r}; there is {', '.join(BY_NAME)}")
         if bank not in self._digests:
-            self._digests[bank] = _native.hash_messages(
-                BY_NAME[bank].index, self._messages, self._message_at, self._isa, share=False
-            )
+            self._digests[bank] = self._messages.hashed(BY_NAME[bank].index, self._isa)
         return self._digests[bank]
 
     def template_digest(self, entry: int, bank: str) -> bytes:

@@ -106,9 +106,9 @@ class ImaSet:
         chosen = np.flatnonzero(usable if which is None else usable & which)
         lists = columns.lists
         # Entries of equal data and kind are one member; what is left is as many objects as there are members.
-        _, _, message_of = _native.ima_messages(lists.blob, lists.offsets, columns.rows, columns.entries, share=True)
+        messages = _native.ima_messages(lists.blob, lists.offsets, columns.rows, columns.entries, share=True)
         kinds = columns.kinds()
-        key = message_of[chosen].astype(np.uint64) << np.uint64(32) | kinds[chosen].astype(np.uint64)
+        key = messages.message_of[chosen].astype(np.uint64) << np.uint64(32) | kinds[chosen].astype(np.uint64)
         distinct = chosen[np.unique(key, return_index=True)[1]]
         return cls(
             Member(columns.path(entry), int(kinds[entry]), columns.piece(entry, "file_digest"))

@@ -37,7 +37,7 @@ static void check_replay(const ima_scan *s, uint64_t n_lists, const ima_messages
   uint8_t *digests = block(m->n * size), *chains = block(s->n_entries * size);
   uint64_t chain_at[3], found[2];
   uint8_t values[2 * 64] = {0}, targets[2 * 64], again[2 * 64] = {0};
-  must(pv_hash(bank, -1, 0, m->bytes, m->at, 0, m->n, digests, NULL) == PV_OK);
+  must(pv_hash_pieces(bank, -1, 0, m->blob.bytes, m->blob.size, m->begins, m->ends, 0, m->n, digests, NULL) == PV_OK);
   must(pv_ima_chains(n_lists, s->lists, s->entries, s->n_entries, 10, bank, m->of, digests, m->n, size, size, chain_at,
                      chains, s->n_entries) == PV_OK);
   must(pv_extend(bank, -1, 0, chains, chain_at, 0, n_lists, values, NULL) == PV_OK);
@@ -76,9 +76,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   ima_messages all = messages_of(&s, n, 0), distinct = messages_of(&s, n, KEY);
   must(all.status == PV_OK && distinct.status == PV_OK && all.n == s.n_entries && distinct.n <= all.n);
   for (uint64_t k = 0; k < s.n_entries; k++) {
-    uint64_t other = distinct.of[k], bytes_of = (uint64_t)(all.at[k + 1] - all.at[k]);
-    must(other < distinct.n && (uint64_t)(distinct.at[other + 1] - distinct.at[other]) == bytes_of);
-    must(memcmp(all.bytes + all.at[k], distinct.bytes + distinct.at[other], bytes_of) == 0);
+    uint64_t other = distinct.of[k], bytes_of = (uint64_t)(all.ends[k] - all.begins[k]);
+    must(other < distinct.n && (uint64_t)(distinct.ends[other] - distinct.begins[other]) == bytes_of);
+    must(memcmp(all.blob.bytes + all.begins[k], distinct.blob.bytes + distinct.begins[other], bytes_of) == 0);
   }
   for (uint32_t bank = 0; bank < PV_BANKS; bank++) {
     check_replay(&s, n, &distinct, bank);

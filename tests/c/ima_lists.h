@@ -49,34 +49,39 @@ static inline void free_ima(ima_scan *s) {
   free(s->entries);
 }
 
-/* The messages of a batch, equal ones once or not. */
+/* The messages of a batch, equal ones once or not, and the blob that they are in: the lists', and what was built. */
 typedef struct {
   int status;
-  uint8_t *bytes;
-  int64_t *at;
+  bytes blob;
+  int64_t *begins, *ends;
   uint32_t *of;
   uint64_t n;
 } ima_messages;
 
 static inline ima_messages messages_of(const ima_scan *s, uint64_t n_lists, uint64_t key) {
   ima_messages m = {.n = 0};
-  uint64_t capacity = 0, n_slots = pv_index_slots(s->n_entries);
+  uint64_t capacity = 0, n_built = 0, n_slots = pv_index_slots(s->n_entries);
   for (uint64_t k = 0; k < s->n_entries; k++) {
-    capacity += s->entries[k].template_id == PV_IMA_LEGACY ? 276 : s->entries[k].data_size;
+    capacity += s->entries[k].template_id == PV_IMA_LEGACY ? 276 : 0;
   }
-  m.bytes = block(capacity);
-  m.at = (int64_t *)block((s->n_entries + 1) * sizeof *m.at);
+  bytes built = {block(capacity), capacity};
+  m.begins = (int64_t *)block(s->n_entries * sizeof *m.begins);
+  m.ends = (int64_t *)block(s->n_entries * sizeof *m.ends);
   m.of = (uint32_t *)block(s->n_entries * sizeof *m.of);
   uint64_t *slots = (uint64_t *)block(n_slots * sizeof *slots);
-  m.status = pv_ima_messages(s->binary.bytes, s->binary_at, n_lists, s->lists, s->entries, s->n_entries, key, slots,
-                             n_slots, m.bytes, capacity, m.at, m.of, &m.n);
+  m.status = pv_ima_messages(s->binary.bytes, s->binary.size, s->binary_at, n_lists, s->lists, s->entries, s->n_entries,
+                             key, slots, n_slots, built.bytes, built.size, m.begins, m.ends, m.of, &m.n, &n_built);
+  m.blob = copy(s->binary.bytes, s->binary.size);
+  append(&m.blob, built.bytes, (size_t)n_built);
+  free(built.bytes);
   free(slots);
   return m;
 }
 
 static inline void free_messages(ima_messages *m) {
-  free(m->bytes);
-  free(m->at);
+  free(m->blob.bytes);
+  free(m->begins);
+  free(m->ends);
   free(m->of);
 }
 
