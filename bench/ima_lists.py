@@ -35,7 +35,7 @@ def files(count: int, seed: int = 1) -> list[bytes]:
 
 
 def fleet(machines: int, entries: int, known: int) -> list[bytes]:
-    """Lists of machines: each ran ``entries`` of ``known`` files in an order of its own, and a file that no other has."""
+    """Lists of machines that each ran ``entries`` of ``known`` files in an order of its own, and one file more."""
     pool = files(known)
     chance = random.Random(2)
     return [

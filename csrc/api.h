@@ -309,6 +309,9 @@ int pv_ima_chains(uint64_t n_lists, const pv_ima_list *lists, const pv_ima_entry
 int pv_seek(uint32_t bank, int32_t variant, const uint8_t *digests, const uint64_t *chain_at, uint64_t first,
             uint64_t last, uint8_t *values, const uint8_t *targets, uint64_t *found);
 
+/* All values of one chain: values[0] is given, values[i + 1] := H(values[i] || digest i); room for n + 1. */
+int pv_trace(uint32_t bank, int32_t variant, const uint8_t *digests, uint64_t n, uint8_t *values);
+
 /* Exact lookup. pv_index_slots says how many numbers the index of a table of n items takes; pv_index fills it in; pv_find
  * gives for each item of a batch the number of an equal item of the table, or PV_NOT_FOUND. The key is as in pv_extend
  * (0 will do where nobody hostile chose the items) and must be that of the index. */

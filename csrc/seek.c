@@ -5,7 +5,7 @@
 
 typedef struct {
   const pv_hash_shape *shape;
-  uint32_t bank, words; /* of a value */
+  uint32_t bank;
   int32_t variant;
   const uint8_t *digests;
   const uint64_t *chain_at;
@@ -29,9 +29,9 @@ static int is_target(const search *s, uint64_t chain) {
 }
 
 /* One lane's words from big-endian bytes, and back. */
-static void load(const search *s, uint8_t *words, uint32_t n_lanes, uint32_t lane, const uint8_t *bytes) {
-  for (uint32_t i = 0; i < s->words; i++) {
-    if (s->shape->word_size == 4) {
+static void load(const pv_hash_shape *shape, uint8_t *words, uint32_t n_lanes, uint32_t lane, const uint8_t *bytes) {
+  for (uint32_t i = 0; i < shape->digest_size / shape->word_size; i++) {
+    if (shape->word_size == 4) {
       ((uint32_t *)(void *)words)[i * n_lanes + lane] = pv_be32(bytes + 4 * i);
     } else {
       ((uint64_t *)(void *)words)[i * n_lanes + lane] = pv_be64(bytes + 8 * i);
@@ -39,15 +39,19 @@ static void load(const search *s, uint8_t *words, uint32_t n_lanes, uint32_t lan
   }
 }
 
-static void store(const search *s, const lanes *l, uint32_t lane) {
-  uint8_t *bytes = s->values + l->chain[lane] * s->shape->digest_size;
-  for (uint32_t i = 0; i < s->words; i++) {
-    if (s->shape->word_size == 4) {
-      pv_put_be32(bytes + 4 * i, ((const uint32_t *)(const void *)l->state)[i * l->kernel->lanes + lane]);
+static void store_words(const pv_hash_shape *shape, const uint8_t *words, uint32_t n_lanes, uint32_t lane,
+                        uint8_t *bytes) {
+  for (uint32_t i = 0; i < shape->digest_size / shape->word_size; i++) {
+    if (shape->word_size == 4) {
+      pv_put_be32(bytes + 4 * i, ((const uint32_t *)(const void *)words)[i * n_lanes + lane]);
     } else {
-      pv_put_be64(bytes + 8 * i, ((const uint64_t *)(const void *)l->state)[i * l->kernel->lanes + lane]);
+      pv_put_be64(bytes + 8 * i, ((const uint64_t *)(const void *)words)[i * n_lanes + lane]);
     }
   }
+}
+
+static void store(const search *s, const lanes *l, uint32_t lane) {
+  store_words(s->shape, l->state, l->kernel->lanes, lane, s->values + l->chain[lane] * s->shape->digest_size);
 }
 
 /* Whether the first 32 bits of a lane's value are those of its target: nearly always enough to say no. */
@@ -60,8 +64,8 @@ static int may_match(const search *s, const lanes *l, uint32_t lane) {
 
 static void begin(const search *s, lanes *l, uint32_t lane, uint64_t chain, uint64_t done) {
   uint64_t size = s->shape->digest_size;
-  load(s, l->state, l->kernel->lanes, lane, s->values + chain * size);
-  load(s, l->target, l->kernel->lanes, lane, s->targets + chain * size);
+  load(s->shape, l->state, l->kernel->lanes, lane, s->values + chain * size);
+  load(s->shape, l->target, l->kernel->lanes, lane, s->targets + chain * size);
   l->chain[lane] = chain;
   l->at[lane] = s->digests + (s->chain_at[chain] + done) * size;
   l->left[lane] = s->chain_at[chain + 1] - s->chain_at[chain] - done;
@@ -169,8 +173,27 @@ int pv_seek(uint32_t bank, int32_t variant, const uint8_t *digests, const uint64
       return PV_BAD_ARGUMENT;
     }
   }
-  const search s = {shape, bank, shape->digest_size / shape->word_size, variant, digests, chain_at, values, targets,
-                    found};
+  const search s = {shape, bank, variant, digests, chain_at, values, targets, found};
   run(&s, first, last);
+  return PV_OK;
+}
+
+int pv_trace(uint32_t bank, int32_t variant, const uint8_t *digests, uint64_t n, uint8_t *values) {
+  const pv_hash_shape *shape = pv_shape(bank);
+  uint32_t chosen = (uint32_t)variant;
+  if (!shape || variant < -1 || (variant >= 0 && !pv_kernel_at(bank, chosen))) {
+    return PV_BAD_ARGUMENT;
+  }
+  const pv_kernel *kernel = variant < 0 ? pv_kernel_for(bank, 1, &chosen) : pv_kernel_at(bank, chosen);
+  _Alignas(64) uint8_t state[PV_STATE_WORDS * 8 * PV_MAX_LANES] = {0};
+  const uint8_t *at[PV_MAX_LANES];
+  load(shape, state, kernel->lanes, 0, values);
+  for (uint64_t i = 0; i < n; i++) {
+    for (uint32_t lane = 0; lane < kernel->lanes; lane++) {
+      at[lane] = digests + i * shape->digest_size;
+    }
+    kernel->extend(state, at, 1);
+    store_words(shape, state, kernel->lanes, 0, values + (i + 1) * shape->digest_size);
+  }
   return PV_OK;
 }

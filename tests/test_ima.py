@@ -435,6 +435,18 @@ def test_seek_is_extend_that_stops(data):
     assert (values == ends).all()
 
 
+@pytest.mark.parametrize("bank", ALGORITHMS)
+def test_a_trace_has_the_value_of_every_prefix(bank):
+    data = a_list([f"/{k}" for k in range(5)])
+    columns = columns_of(b"", data)
+    expected = [replay(data, bank, entries=k) for k in range(7)]
+    for isa in (None, *_native.variants(bank_of(bank).index)):
+        assert [value.tobytes() for value in ImaReplay(columns, isa=isa).trace(1, bank)] == expected, isa
+    assert ImaReplay(columns).trace(0, bank).tolist() == [[0] * ALGORITHMS[bank][1]]
+    with pytest.raises(UsageError):
+        ImaReplay(columns).trace(2, bank)
+
+
 def test_attack_85_the_digest_that_is_shown_is_never_trusted():
     honest = a_list(["/a", "/b"])
     shown = entry(data_of("/b", a_digest(1)))[4:24]

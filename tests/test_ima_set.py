@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -94,6 +95,14 @@ def test_sets_are_canonical_and_add_up():
     assert outcome(ImaSet(), entry(data_of("/a", a_digest(1)))) == ADDED
     which = np.array([False, True, False, False])
     assert [member.path for member in ImaSet.of(columns_of(lists[0]), which)] == [b"/1"]
+
+
+def test_a_set_goes_to_another_process_without_its_index():
+    KNOWN.check(columns_of(b""))
+    copy = pickle.loads(pickle.dumps(KNOWN))
+    assert copy == KNOWN
+    assert copy._slots is None
+    assert outcome(copy, entry(data_of("/bin/a", a_digest(1)))) == OK
 
 
 def test_a_slice_of_lists_is_held_against_a_set():

@@ -49,3 +49,4 @@ from pyverify._native.lookup import find as find
 from pyverify._native.lookup import index as index
 from pyverify._native.seek import NO_PREFIX as NO_PREFIX
 from pyverify._native.seek import seek as seek
+from pyverify._native.seek import trace as trace

@@ -1,4 +1,4 @@
-"""Which prefix of a chain of extends leads to a value."""
+"""Which prefix of a chain of extends leads to a value, and all values on the way."""
 
 from __future__ import annotations
 
@@ -58,3 +58,31 @@ def seek(
         "pv_seek",
     )
     return found
+
+
+def trace(
+    bank: int, digests: npt.NDArray[np.uint8], start: npt.NDArray[np.uint8], isa: str | None = None
+) -> npt.NDArray[np.uint8]:
+    """The values of one chain before its first digest and after each: uint8 of shape [digests + 1, size].
+
+    ``digests`` is uint8 of shape [n, size], ``start`` of shape [size].
+
+    Raises:
+        UsageError: shapes that do not fit, an unknown variant.
+    """
+    size = BANKS[bank].size
+    if digests.ndim != 2 or digests.shape[1] != size or start.shape != (size,):
+        raise UsageError("digests must have shape [n, size], start [size]")
+    values = np.empty((len(digests) + 1, size), np.uint8)
+    values[0] = start
+    check(
+        lib.pv_trace(
+            bank,
+            variant(bank, isa),
+            pointer("uint8_t[]", digests, np.uint8),
+            len(digests),
+            pointer("uint8_t[]", values, np.uint8, writable=True),
+        ),
+        "pv_trace",
+    )
+    return values

@@ -118,7 +118,7 @@ class ImaReplay:
     ) -> tuple[npt.NDArray[np.uint64], Values]:
         columns = self.columns
         digests = self.digests(bank if mode == Mode.OWN else "sha1")
-        rows = columns.rows if len(which) == len(columns) else columns.rows[which]
+        rows = columns.rows[which]
         violation = _SHA1.size if mode == Mode.PADDED else BY_NAME[bank].size
         return _native.ima_chains(rows, columns.entries, pcr, BY_NAME[bank].index, self.message_of, digests, violation)
 
@@ -133,6 +133,19 @@ class ImaReplay:
         values = np.zeros((len(everything), BY_NAME[bank].size), np.uint8)
         _native.extend(BY_NAME[bank].index, digests, chain_at, values, self._isa)
         return values
+
+    def trace(self, index: int, bank: str, *, pcr: int = PCR, mode: Mode = Mode.OWN) -> Values:
+        """All values that a PCR went through by one list, from zeros: uint8 of shape [entries of the PCR + 1, size].
+
+        For where only a digest over several PCRs is known, as in a quote without values beside it.
+
+        Raises:
+            UsageError: an unknown bank, a list that is not there.
+        """
+        if not 0 <= index < len(self.columns):
+            raise UsageError(f"list {index} of {len(self.columns)}")
+        _, digests = self._chains(bank, pcr, mode, np.array([index]))
+        return _native.trace(BY_NAME[bank].index, digests, np.zeros(BY_NAME[bank].size, np.uint8), self._isa)
 
     def find_prefix(
         self, targets: Mapping[str, Values], *, pcr: int = PCR, given: Mapping[str, npt.NDArray[np.bool_]] | None = None

@@ -175,6 +175,9 @@ class ImaSet:
             self.digests,
         )
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self).from_columns, self.to_columns()  # an index is of one process only
+
     def __iter__(self) -> Iterator[Member]:
         bounds = self.members_at.astype(np.int64).tolist()
         for p, (first, last) in enumerate(pairwise(bounds)):
