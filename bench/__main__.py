@@ -9,6 +9,7 @@ from typing import Final
 
 from bench.extend import extend
 from bench.hashing import hash_
+from bench.ima import ima
 from bench.output import print_json, print_markdown, print_table
 from bench.plan import Plan
 from bench.plots import draw
@@ -23,6 +24,7 @@ BENCHES: Final[dict[str, Bench]] = {
     "extend": extend,
     "hash": hash_,
     "scan": scan,
+    "ima": ima,
     "verify_memory": verify_memory,
     "verify_parquet": verify_parquet,
 }

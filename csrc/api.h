@@ -303,3 +303,190 @@ typedef struct {
  * pv_signature_result. A key is built anew whenever it differs from that of the row before: order rows by key. */
 int pv_verify_signatures(const pv_crypto *functions, const pv_signed *rows, const uint64_t *order, uint64_t first,
                          uint64_t last, uint8_t *results);
+/* ---- IMA lists (SPEC 7) ----
+ * A batch of lists is a ragged batch as above. A list is of the bank whose template digests it shows: the kernel's
+ * `binary_runtime_measurements` is of SHA-1, `*_sha256` of SHA-256. */
+
+/* Why an IMA list cannot be judged. pv_ima_fault_code() gives the public name. */
+enum pv_ima_fault {
+  PV_IMA_FAULT_NONE = 0,
+  PV_IMA_FAULT_FORMAT = 1,     /* framing: a length, number or text that cannot be right */
+  PV_IMA_FAULT_TRUNCATED = 2,  /* ends inside an entry */
+  PV_IMA_FAULT_ENDIANNESS = 3, /* big-endian, as its first record shows */
+  PV_IMA_FAULT_TEMPLATE = 4,   /* a template or a field of one that is not known */
+  PV_IMA_FAULT_TOO_LARGE = 5,  /* more entries or bytes than the limits below */
+};
+
+enum pv_ima_template_id {
+  PV_IMA_CUSTOM = 0, /* the template's name is its format */
+  PV_IMA_LEGACY = 1, /* "ima" */
+  PV_IMA_NG = 2,
+  PV_IMA_SIG = 3,
+  PV_IMA_NGV2 = 4,
+  PV_IMA_SIGV2 = 5,
+  PV_IMA_BUF = 6,
+  PV_IMA_MODSIG = 7,
+  PV_IMA_EVM_SIG = 8,
+};
+
+/* Bits of pv_ima_entry.flags; pv_ima_list.notes has those of all its entries. */
+enum pv_ima_flag {
+  PV_IMA_VIOLATION = 1,          /* the template digest in the list is all zeros: nothing else of the entry is proven */
+  PV_IMA_BOOT_AGGREGATE = 2,     /* is called boot_aggregate */
+  PV_IMA_KEXEC = 4,              /* a boot_aggregate that is not entry 0, or is called kexec_... */
+  PV_IMA_WEAK_HASH = 8,          /* file digest by MD4, MD5, SHA-1 or RIPEMD of at most 160 bits */
+  PV_IMA_DIGEST_LENGTH = 16,     /* file digest of another length than its algorithm has */
+  PV_IMA_UNKNOWN_ALGORITHM = 32, /* file digest by an algorithm that the kernel does not have */
+  PV_IMA_VERITY = 64,            /* file digest is that of fs-verity */
+  PV_IMA_BUFFER = 128,           /* what lies at `signature` is a measured buffer */
+  PV_IMA_NO_PATH = 256,          /* the template has no name */
+  PV_IMA_NO_DIGEST = 512,        /* the template has no file digest */
+};
+
+#define PV_IMA_MAX_SIZE 268435456
+#define PV_IMA_MAX_ENTRIES 1000000
+/* SPEC 7.2: template data of one entry; buffers and signatures are far below. */
+#define PV_IMA_MAX_DATA 8388608
+/* pv_ima_entry.algorithm where it is not known; else the number of the kernel's enum hash_algo. */
+#define PV_IMA_NO_ALGORITHM 255
+
+/* One row a list. */
+typedef struct {
+  uint32_t fault;       /* enum pv_ima_fault */
+  uint32_t bank;        /* whose template digests it shows */
+  uint64_t fault_at;    /* offset in the list, as it was given, of what cannot be right or of the entry that was cut */
+  uint64_t first_entry; /* index of its first entry in the caller's array */
+  uint32_t n_entries;   /* whole entries read; those before the fault where there is one */
+  uint32_t n_violations;
+  uint32_t notes; /* enum pv_ima_flag bits of all its entries */
+  uint32_t pcrs;  /* PCRs that its entries name, a bit each */
+} pv_ima_list;
+
+/* One row an entry. Offsets are from the start of its list, in the binary form. */
+typedef struct {
+  uint32_t pcr;
+  uint32_t template_id;
+  uint32_t at;
+  uint32_t digest_at; /* template digest as the list shows it: never trusted, see pv_ima_mismatch */
+  uint32_t name_at;   /* of the template */
+  uint32_t name_size;
+  uint32_t data_at; /* template data without its length: what is hashed, but for template "ima" */
+  uint32_t data_size;
+  uint32_t path_at; /* the name that the template holds, without a final NUL */
+  uint32_t path_size;
+  uint32_t algorithm;
+  uint32_t file_digest_at;
+  uint32_t file_digest_size;
+  uint32_t signature_at;
+  uint32_t signature_size;
+  uint32_t flags;
+} pv_ima_entry;
+
+const char *pv_ima_fault_code(uint32_t fault);
+
+/* The kernel's newer name of a file digest's algorithm ("sha256", "sm3"), NULL for numbers that are none; and the bytes
+ * of its digests, 0 for those. pv_ima_algorithm is the reverse, and takes all names of SM3. */
+const char *pv_ima_algorithm_name(uint32_t algorithm);
+uint32_t pv_ima_algorithm_size(uint32_t algorithm);
+uint32_t pv_ima_algorithm(const uint8_t *name, uint64_t size);
+
+/* Capacity, in entries, that is enough for pv_ima_scan over this slice whatever the lists hold. */
+uint64_t pv_ima_capacity(const int64_t *offsets, uint64_t first, uint64_t last);
+
+/* Reads binary lists; `banks` has one a list. As pv_scan otherwise. */
+int pv_ima_scan(const uint8_t *blob, const int64_t *offsets, const uint8_t *banks, uint64_t first, uint64_t last,
+                pv_ima_list *lists, pv_ima_entry *entries, uint64_t capacity, uint64_t *n_entries);
+
+/* Bytes that pv_ima_from_ascii needs at most for this slice. */
+uint64_t pv_ima_binary_capacity(const int64_t *offsets, uint64_t first, uint64_t last);
+
+/* Writes the lists of a slice in the binary form: those whose `is_ascii` is not 0 are translated, others copied. Where a
+ * list has a fault (in its row: fault, fault_at, n_entries) it ends before the entry that has it. List i becomes
+ * binary[binary_at[i - first] .. binary_at[i - first + 1]). */
+int pv_ima_from_ascii(const uint8_t *blob, const int64_t *offsets, const uint8_t *banks, const uint8_t *is_ascii,
+                      uint64_t first, uint64_t last, pv_ima_list *lists, uint8_t *binary, uint64_t capacity,
+                      int64_t *binary_at);
+
+/* pv_hash for messages that need not lie one after the other: message i is blob[begins[i] .. ends[i]). */
+int pv_hash_pieces(uint32_t bank, int32_t variant, uint64_t key, const uint8_t *blob, uint64_t blob_size,
+                   const int64_t *begins, const int64_t *ends, uint64_t first, uint64_t last, uint8_t *digests,
+                   pv_usage *usage);
+
+/* What the kernel hashed for each entry, equal messages once, for pv_hash_pieces. A message is template data as it lies
+ * in the blob, of blob_size bytes; only those of template "ima" are built, and as if they followed the blob.
+ *   lists       rows of a batch that pv_ima_scan read as a whole (here first is 0), as are `entries`
+ *   slots       n_slots numbers of scratch, a power of two and at least twice the entries; ignored with a key of 0,
+ *               which gives each entry a message of its own
+ *   built       room for `capacity` bytes: 276 for each entry of template "ima"
+ *   begins, ends  of messages; room for as many as there are entries
+ *   message_of  an entry: the number of its message
+ *   n_messages, n_built  receive the number of messages, and the bytes that were built */
+int pv_ima_messages(const uint8_t *blob, uint64_t blob_size, const int64_t *offsets, uint64_t n_lists,
+                    const pv_ima_list *lists, const pv_ima_entry *entries, uint64_t n_entries, uint64_t key,
+                    uint64_t *slots, uint64_t n_slots, uint8_t *built, uint64_t capacity, int64_t *begins,
+                    int64_t *ends, uint32_t *message_of, uint64_t *n_messages, uint64_t *n_built);
+
+/* Which entries of the lists of one bank show another template digest than that of their data: 1 in `differs`, 0 for
+ * the others and for violations; entries of other banks' lists are left alone. Digests of fewer bytes than the bank's
+ * are padded with zeros. */
+int pv_ima_mismatch(const uint8_t *blob, const int64_t *offsets, uint64_t n_lists, const pv_ima_list *lists,
+                    const pv_ima_entry *entries, uint64_t n_entries, uint32_t bank, const uint32_t *message_of,
+                    const uint8_t *digests, uint64_t n_messages, uint32_t digest_size, uint8_t *differs);
+
+/* Chains for pv_extend and pv_seek: what each list says that this PCR was extended with in this bank, zeros after digests
+ * of fewer bytes than the bank's. A violation is violation_size bytes of 0xFF, and zeros. A list with a fault gets no
+ * digests.
+ *   chain_at  n_lists + 1 numbers
+ *   chains    room for `capacity` digests of the bank: as many as there are entries */
+int pv_ima_chains(uint64_t n_lists, const pv_ima_list *lists, const pv_ima_entry *entries, uint64_t n_entries,
+                  uint32_t pcr, uint32_t bank, const uint32_t *message_of, const uint8_t *digests, uint64_t n_messages,
+                  uint32_t digest_size, uint32_t violation_size, uint64_t *chain_at, uint8_t *chains,
+                  uint64_t capacity);
+
+/* Extends chains as pv_extend does, and stops each where its value equals its target: found[c] is the smallest number of
+ * digests after which it does (0: the start value), or UINT64_MAX; values[c] is where it stopped. */
+int pv_seek(uint32_t bank, int32_t variant, const uint8_t *digests, const uint64_t *chain_at, uint64_t first,
+            uint64_t last, uint8_t *values, const uint8_t *targets, uint64_t *found);
+
+/* All values of one chain: values[0] is given, values[i + 1] := H(values[i] || digest i); room for n + 1. */
+int pv_trace(uint32_t bank, int32_t variant, const uint8_t *digests, uint64_t n, uint8_t *values);
+
+/* Exact lookup. pv_index_slots says how many numbers the index of a table of n items takes; pv_index fills it in; pv_find
+ * gives for each item of a batch the number of an equal item of the table, or PV_NOT_FOUND. The key is as in pv_extend
+ * (0 will do where nobody hostile chose the items) and must be that of the index. */
+#define PV_NOT_FOUND 0xFFFFFFFF
+uint64_t pv_index_slots(uint64_t n);
+int pv_index(const uint8_t *table, const int64_t *table_at, uint64_t n, uint64_t key, uint64_t *slots,
+             uint64_t n_slots);
+int pv_find(const uint8_t *blob, const int64_t *offsets, uint64_t first, uint64_t last, const uint8_t *table,
+            const int64_t *table_at, uint64_t n, uint64_t key, const uint64_t *slots, uint64_t n_slots,
+            uint32_t *found);
+
+/* Copies n pieces of a blob of blob_size bytes one after the other: piece i is sizes[i] bytes from at[i]. `collected` has
+ * room for `capacity` bytes. */
+int pv_collect(const uint8_t *blob, uint64_t blob_size, const int64_t *at, const uint32_t *sizes, uint64_t n,
+               uint8_t *collected, uint64_t capacity);
+
+/* What pv_ima_check says of an entry. */
+enum pv_ima_outcome {
+  PV_IMA_OK = 0,
+  PV_IMA_CHANGED = 1,    /* the set has its path, with other digests only */
+  PV_IMA_ADDED = 2,      /* the set does not have its path */
+  PV_IMA_NOT_JUDGED = 3, /* entry 0 called boot_aggregate, and violations: their names prove nothing */
+};
+
+/* Bits of a `kind` beside the algorithm. */
+#define PV_IMA_KIND_VERITY 256
+#define PV_IMA_KIND_BUFFER 512
+
+/* Holds the entries of a batch against a set.
+ *   paths, path_at    n_paths distinct names, with their index (pv_index)
+ *   members_at        n_paths + 1 numbers: path p may have the digests [members_at[p], members_at[p + 1])
+ *   kinds             a digest: its algorithm, with PV_IMA_KIND_* bits
+ *   digests           a digest: 64 bytes, zeros after its own
+ *   The digests of a path must increase by (kind, bytes).
+ *   outcomes          an entry: enum pv_ima_outcome */
+int pv_ima_check(const uint8_t *blob, const int64_t *offsets, uint64_t n_lists, const pv_ima_list *lists,
+                 const pv_ima_entry *entries, uint64_t n_entries, const uint8_t *paths, const int64_t *path_at,
+                 uint64_t n_paths, uint64_t key, const uint64_t *slots, uint64_t n_slots, const uint64_t *members_at,
+                 const uint32_t *kinds, const uint8_t *digests, uint64_t n_digests, uint8_t *outcomes);

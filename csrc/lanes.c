@@ -22,7 +22,7 @@ typedef struct {
   int hashing;
   const uint8_t *data; /* digests, or the blob of messages */
   const uint64_t *chain_at;
-  const int64_t *offsets;
+  const int64_t *begins, *ends; /* of messages */
   uint8_t *out; /* PCR values in and out, or digests out */
   pv_usage *usage;
 } work;
@@ -53,7 +53,7 @@ typedef struct {
 static unsigned block_shift(const work *w) { return w->shape->word_size == 4 ? 6 : 7; }
 
 static uint64_t message_size(const work *w, uint64_t job) {
-  return (uint64_t)(w->offsets[job + 1] - w->offsets[job]);
+  return (uint64_t)(w->ends[job] - w->begins[job]);
 }
 
 /* Digests or blocks that a job takes. */
@@ -78,7 +78,7 @@ static pv_content content(const void *context, uint64_t job) {
   const work *w = context;
   uint64_t size = w->shape->digest_size;
   if (w->hashing) {
-    return (pv_content){{w->data + w->offsets[job], NULL}, {message_size(w, job), 0}};
+    return (pv_content){{w->data + w->begins[job], NULL}, {message_size(w, job), 0}};
   }
   return (pv_content){{w->data + w->chain_at[job] * size, w->out + job * size}, {length(w, job) * size, size}};
 }
@@ -133,7 +133,7 @@ static void begin_tail(const work *w, lanes *l, uint32_t lane) {
   uint64_t size = message_size(w, job), rest = size & (block - 1);
   uint64_t blocks = rest + 1 + block / 8 > block ? 2 : 1;
   uint8_t *tail = l->tail[lane];
-  memcpy(tail, w->data + w->offsets[job] + (size - rest), rest);
+  memcpy(tail, w->data + w->begins[job] + (size - rest), rest);
   tail[rest] = 0x80;
   memset(tail + rest + 1, 0, blocks * block - rest - 9);
   pv_put_be64(tail + blocks * block - 8, size * 8);
@@ -159,7 +159,7 @@ static void begin(const work *w, lanes *l, uint32_t lane, uint64_t job) {
       ((uint64_t *)(void *)l->state)[i * n + lane] = ((const uint64_t *)shape->iv)[i];
     }
   }
-  l->at[lane] = w->data + w->offsets[job];
+  l->at[lane] = w->data + w->begins[job];
   l->left[lane] = message_size(w, job) >> block_shift(w);
   if (!l->left[lane]) {
     begin_tail(w, l, lane);
@@ -297,9 +297,9 @@ void pv_extend_chains(uint32_t bank, int32_t variant, uint64_t key, const uint8_
   run(&w, first, last);
 }
 
-void pv_hash_messages(uint32_t bank, int32_t variant, uint64_t key, const uint8_t *blob, const int64_t *offsets,
-                      uint64_t first, uint64_t last, uint8_t *digests, pv_usage *usage) {
+void pv_hash_messages(uint32_t bank, int32_t variant, uint64_t key, const uint8_t *blob, const int64_t *begins,
+                      const int64_t *ends, uint64_t first, uint64_t last, uint8_t *digests, pv_usage *usage) {
   work w = {.shape = pv_shape(bank), .bank = bank, .variant = variant, .key = key, .hashing = 1, .data = blob,
-            .offsets = offsets, .out = digests, .usage = usage};
+            .begins = begins, .ends = ends, .out = digests, .usage = usage};
   run(&w, first, last);
 }

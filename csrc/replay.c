@@ -106,7 +106,22 @@ int pv_hash(uint32_t bank, int32_t variant, uint64_t key, const uint8_t *blob, c
   if (!is_variant(bank, variant) || !pv_offsets_are_sane(offsets, first, last)) {
     return PV_BAD_ARGUMENT;
   }
-  pv_hash_messages(bank, variant, key, blob, offsets, first, last, digests, usage);
+  pv_hash_messages(bank, variant, key, blob, offsets, offsets + 1, first, last, digests, usage);
+  return PV_OK;
+}
+
+int pv_hash_pieces(uint32_t bank, int32_t variant, uint64_t key, const uint8_t *blob, uint64_t blob_size,
+                   const int64_t *begins, const int64_t *ends, uint64_t first, uint64_t last, uint8_t *digests,
+                   pv_usage *usage) {
+  if (!is_variant(bank, variant) || first > last) {
+    return PV_BAD_ARGUMENT;
+  }
+  for (uint64_t i = first; i < last; i++) {
+    if (begins[i] < 0 || ends[i] < begins[i] || (uint64_t)ends[i] > blob_size) {
+      return PV_BAD_ARGUMENT;
+    }
+  }
+  pv_hash_messages(bank, variant, key, blob, begins, ends, first, last, digests, usage);
   return PV_OK;
 }
 

@@ -29,8 +29,8 @@ static uint64_t load(const uint8_t *p) {
 
 static const uint64_t odd[4] = {0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0xD6E8FEB86659FD93};
 
-/* A keyed hash of one piece; four accumulators, since one would wait for its own multiplications. */
-static uint64_t mix(uint64_t key, const uint8_t *p, uint64_t n) {
+/* Four accumulators, since one would wait for its own multiplications. */
+uint64_t pv_mix(uint64_t key, const uint8_t *p, uint64_t n) {
   uint64_t h[4] = {key ^ n, key + odd[1], key ^ odd[2], key + odd[3]};
   for (; n >= 64; n -= 64, p += 64) {
     for (int i = 0; i < 4; i++) {
@@ -79,7 +79,7 @@ static uint64_t look(pv_content_of *content, const void *context, uint64_t first
     if (!own.size[0]) {
       continue;
     }
-    uint32_t slot = (uint32_t)mix(mix(key, own.bytes[0], own.size[0]), own.bytes[1], own.size[1]) & mask;
+    uint32_t slot = (uint32_t)pv_mix(pv_mix(key, own.bytes[0], own.size[0]), own.bytes[1], own.size[1]) & mask;
     *total += own.size[0];
     for (; slots[slot]; slot = (slot + 1) & mask) { /* number of a content, plus one */
       pv_content other = content(context, first + slots[slot] - 1);

@@ -6,6 +6,9 @@
 
 enum { PV_SHARE_MOST = 4096 }; /* contents at a time: their table lies on the stack */
 
+/* A keyed hash of some bytes, which only ever proposes. */
+uint64_t pv_mix(uint64_t key, const uint8_t *p, uint64_t n);
+
 /* A content is two pieces of bytes, either of which may be empty. */
 typedef struct {
   const uint8_t *bytes[2];

@@ -39,12 +39,12 @@ def bench(*arguments: str) -> str:
 
 
 def test_list_names_the_benches() -> None:
-    assert {"extend", "hash", "scan", "verify_memory", "verify_parquet"} <= set(bench("--list").split())
+    assert {"extend", "hash", "scan", "ima", "verify_memory", "verify_parquet"} <= set(bench("--list").split())
 
 
 @pytest.mark.parametrize(
     ("name", "peer_case"),
-    [("scan", "scan+replay+compare"), ("verify_memory", "appraisal"), ("verify_parquet", "parquet")],
+    [("scan", "scan+replay+compare"), ("ima", "fleet"), ("verify_memory", "appraisal"), ("verify_parquet", "parquet")],
 )
 def test_lines_are_well_formed(name: str, peer_case: str) -> None:
     about, *lines = map(json.loads, bench("--quick", "--only", name, "--json", "--boots", "8").splitlines())

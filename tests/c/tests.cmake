@@ -1,5 +1,6 @@
 set(data ${src}/tests/data)
 file(GLOB logs CONFIGURE_DEPENDS ${data}/*.bin ${data}/logs/*.bin)
+file(GLOB ima_lists CONFIGURE_DEPENDS ${data}/ima/*.binary* ${data}/ima/*.ascii)
 
 set(quote_kinds rsassa rsapss ecdsa_p256 ecdsa_p384 sm2)
 
@@ -24,6 +25,22 @@ if(PV_FUZZ)
   endforeach()
   file(MAKE_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR}/quote_corpus)
   add_test(NAME fuzz_quote COMMAND fuzz_quote -max_total_time=10 -max_len=4096 quote_corpus quote_seeds)
+  add_executable(fuzz_ima tests/c/fuzz_ima.c)
+  target_compile_options(fuzz_ima PRIVATE -fsanitize=fuzzer)
+  target_link_options(fuzz_ima PRIVATE -fsanitize=fuzzer)
+  target_link_libraries(fuzz_ima pvcore)
+  foreach(list ${ima_lists})  # an input begins with what it is: text, or binary of SHA-1 or SHA-256
+    get_filename_component(name ${list} NAME)
+    string(REGEX REPLACE "^[^.]*\\." "" kind ${name})
+    string(REGEX REPLACE "^binary_sha256$" "004" kind ${kind})
+    string(REGEX REPLACE "^binary$" "000" kind ${kind})
+    string(REGEX REPLACE "^ascii$" "001" kind ${kind})
+    list(APPEND ima_seeds COMMAND sh -c "printf '\\${kind}' | cat - '${list}' > 'ima_seeds/${name}'")
+  endforeach()
+  file(MAKE_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR}/ima_seeds ${CMAKE_CURRENT_BINARY_DIR}/ima_corpus)
+  add_custom_target(ima_seeds ALL ${ima_seeds} WORKING_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR} VERBATIM)
+  add_test(NAME fuzz_ima COMMAND fuzz_ima -max_total_time=10 -max_len=16384
+    -dict=${src}/tests/c/fuzz_ima.dict ima_corpus ima_seeds)
   return()
 endif()
 
@@ -41,6 +58,7 @@ pv_test(test_lanes)
 set(quotes ${quote_kinds})
 list(TRANSFORM quotes PREPEND ${data}/quotes/)
 pv_test(test_quote ${quotes})
+pv_test(test_ima ${ima_lists})
 if(CMAKE_CROSSCOMPILING_EMULATOR AND CMAKE_SYSTEM_PROCESSOR STREQUAL "aarch64")
   # The emulated processor has every extension, so every variant must be there: none dropped for want of a flag.
   set_tests_properties(test_lanes PROPERTIES FAIL_REGULAR_EXPRESSION "test_lanes.c:"
