@@ -146,6 +146,6 @@ def test_recorded_challenges_are_taken_in(run, files):  # noqa: F811
         newest = max(store.references().identity.challenges(ak_name), key=lambda c: c.issued_at)
         assert newest.nonce.hex() == entries[-1]["nonce"]
         at = newest.issued_at
-        assert Ledger(store).consume(ak_name, newest.nonce, bytes(32), at=at) is Freshness.FRESH
+        assert Ledger(store).spend(ak_name, newest.nonce, bytes(32), at=at) is Freshness.FRESH
         older = bytes.fromhex(entries[0]["nonce"])
-        assert Ledger(store).consume(ak_name, older, bytes(32), at=at) is Freshness.UNFRESH_NOT_NEWEST
+        assert Ledger(store).spend(ak_name, older, bytes(32), at=at) is Freshness.UNFRESH_NOT_NEWEST

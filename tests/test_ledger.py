@@ -67,7 +67,7 @@ def test_what_is_fresh_in_the_ledger_and_in_the_snapshot(store, ledger, ak_name,
     snapshots = [store.references(), References.of([], challenges=ISSUED)]
     for references in snapshots:
         assert list(freshness(references.identity, [ak_name], [nonce], [QUOTE], as_of=at)) == [expected]
-    assert ledger.consume(ak_name, nonce, QUOTE, at=at) is expected
+    assert ledger.spend(ak_name, nonce, QUOTE, at=at) is expected
 
 
 def test_a_batch_is_judged_row_by_row():
@@ -84,10 +84,10 @@ def test_a_batch_is_judged_row_by_row():
 
 def test_a_nonce_is_used_once_and_the_first_use_stands(store, ledger):
     """Attacks 62 and 74: the attest spends the nonce; its signature, of which there may be two, has no part in it."""
-    assert ledger.consume(AK, NEW, QUOTE, at=NOW) is Freshness.FRESH
-    assert ledger.consume(AK, NEW, FORGED, at=NOW) is Freshness.REPLAYED
-    assert ledger.consume(AK, NEW, QUOTE, at=NOW + HOUR) is Freshness.FRESH  # a retry
-    assert ledger.consume(OTHER, NEW, QUOTE, at=NOW) is Freshness.WRONG_NONCE
+    assert ledger.spend(AK, NEW, QUOTE, at=NOW) is Freshness.FRESH
+    assert ledger.spend(AK, NEW, FORGED, at=NOW) is Freshness.REPLAYED
+    assert ledger.spend(AK, NEW, QUOTE, at=NOW + HOUR) is Freshness.FRESH  # a retry
+    assert ledger.spend(OTHER, NEW, QUOTE, at=NOW) is Freshness.WRONG_NONCE
     identity = store.references().identity
     codes = freshness(identity, [AK, AK], [NEW, NEW], [QUOTE, FORGED], as_of=NOW + 48 * HOUR)
     assert list(codes) == [Freshness.UNFRESH_TOO_OLD, Freshness.REPLAYED]
@@ -101,8 +101,8 @@ def test_of_many_quotes_with_one_nonce_the_first_counts(ledger):
 
 
 def test_a_nonce_of_the_past_is_not_spent_by_being_wrong(ledger):
-    assert ledger.consume(AK, FOREIGN, FORGED, at=NOW) is Freshness.WRONG_NONCE
-    assert ledger.consume(OTHER, FOREIGN, QUOTE, at=NOW) is Freshness.FRESH
+    assert ledger.spend(AK, FOREIGN, FORGED, at=NOW) is Freshness.WRONG_NONCE
+    assert ledger.spend(OTHER, FOREIGN, QUOTE, at=NOW) is Freshness.FRESH
 
 
 def test_of_two_that_spend_a_nonce_at_once_one_wins(tmp_path):
@@ -116,7 +116,7 @@ def test_of_two_that_spend_a_nonce_at_once_one_wins(tmp_path):
         with Store.open(where) as own:
             start.wait()
             attest = hashlib.sha256(bytes([who])).digest()
-            results[who] = [Ledger(own).consume(AK, nonce, attest, at=NOW) for nonce in nonces]
+            results[who] = [Ledger(own).spend(AK, nonce, attest, at=NOW) for nonce in nonces]
 
     threads = [threading.Thread(target=spend, args=(who,)) for who in range(4)]
     for thread in threads:
@@ -158,7 +158,7 @@ def test_adding_again_changes_nothing_and_a_nonce_is_never_issued_twice(ledger):
     assert ledger.add(ISSUED) == 0
     with pytest.raises(UsageError, match="issued to this key before"):
         ledger.add([Challenge(AK, bytes(16), NOW), Challenge(AK, OLD, NOW, "m")])
-    assert ledger.consume(AK, bytes(16), QUOTE, at=NOW) is Freshness.WRONG_NONCE
+    assert ledger.spend(AK, bytes(16), QUOTE, at=NOW) is Freshness.WRONG_NONCE
 
 
 def test_every_way_of_not_being_fresh_has_its_finding():
@@ -263,7 +263,7 @@ def test_a_damaged_store_is_an_error_not_a_crash(tmp_path, damage):
     path = tmp_path / "s.db"
     with Store.open(str(path), create=True) as store:
         Ledger(store).add(ISSUED)
-        Ledger(store).consume(AK, OLD, QUOTE, at=NOW)
+        Ledger(store).spend(AK, OLD, QUOTE, at=NOW)
     with sqlite3.connect(path) as rows:
         rows.execute("insert into change values (1, '2026-01-01', 'enroll', null, null)")
         rows.execute("insert into enrolled values (?, 'm', 0, null, 'enrolled', 'digest', x'', null, 1)", (AK,))

@@ -14,16 +14,18 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pyverify.algorithms import banks_of, mask_of
+from pyverify.algorithms import BANKS, banks_of, mask_of
+from pyverify.appraise.attestation import Attestation, SentQuotes, attest, sent_quotes
 from pyverify.appraise.comparison import Comparison, PcrMasks, PcrValues, StageValues
 from pyverify.appraise.finding_columns import FindingColumns
-from pyverify.appraise.judged_logs import judged_logs
+from pyverify.appraise.judged_logs import JudgedLogs, judged_logs
 from pyverify.appraise.log_checks import check_logs
 from pyverify.appraise.policy import Policy
+from pyverify.appraise.replay_check import replay_findings
 from pyverify.appraise.rows import conform, evidence_ids, has_values, log_digests, row_faults
 from pyverify.appraise.stages import stage_columns
 from pyverify.appraise.structure import fault_findings
-from pyverify.appraise.verdict import BASELINE_TYPE, SCHEMA_VERSION, Verdict
+from pyverify.appraise.verdict import BASELINE_TYPE, SCHEMA_VERSION, Claim, Verdict
 from pyverify.appraise.verdict_table import bank_masks, masks_in, outcomes, verdict_table
 from pyverify.baseline.references import References
 from pyverify.errors import UsageError
@@ -54,32 +56,39 @@ def verify_batches(
     """
     if as_of.tzinfo is None:
         raise UsageError("as_of needs a time zone")
-    if policy.quote != "no":
-        raise UsageError(f"policy {policy.name!r} requires signed quotes, which cannot be judged yet")
     for batch in batches:
-        yield _Appraisal(batch, references, policy, as_of).verdicts()
+        yield Appraisal(batch, references, policy, as_of).verdicts()
 
 
 def verify(
     evidence: Evidence, *, references: References, policy: Policy, as_of: datetime.datetime | None = None
 ) -> Verdict:
-    """Appraises the evidence of one boot: the same code as for a fleet, for a batch of one."""
+    """Appraises the evidence of one boot: the same code as for a fleet, for a batch of one.
+
+    A fresh quote is fresh once. Under a policy that asks for one the verdict is provisional, untrusted, until its nonce
+    is spent: :meth:`pyverify.baseline.ledger.Ledger.consume` takes the verdict and gives the one that stands.
+    """
     now = as_of or datetime.datetime.now(datetime.UTC)
-    (verdicts,) = verify_batches([evidence_batch([evidence])], references=references, policy=policy, as_of=now)
-    return Verdict.from_row(verdicts.to_pylist()[0])
+    appraisal = Appraisal(evidence_batch([evidence]), references, policy, now)
+    verdict = Verdict.from_row(appraisal.verdicts().to_pylist()[0])
+    if policy.quote == "fresh" and verdict.attested == "quote":
+        return verdict.until_spent(appraisal.claims(0))
+    return verdict
 
 
-class _Appraisal:
+class Appraisal:
     """The appraisal of one batch, step by step over its columns."""
 
     def __init__(self, batch: pa.RecordBatch, references: References, policy: Policy, as_of: datetime.datetime) -> None:
         self.batch, self.references, self.policy, self.as_of = conform(batch), references, policy, as_of
         self.n = len(batch)
         self.findings = FindingColumns(self.n)
+        self.attestation: Attestation | None = None
         self.logs = Ragged.from_arrow(self.batch.column("event_log"))
         self.digests = log_digests(self.logs)
         self.ids = evidence_ids(self.batch, self.logs.present, self.digests)
-        self.baseline = references.find([name or "" for name in self.batch.column("machine").to_pylist()])
+        self.machines = [name or "" for name in self.batch.column("machine").to_pylist()]
+        self.baseline = references.find(self.machines)
         self.known = self.baseline >= 0
         self.baseline_index = pa.array(np.where(self.known, self.baseline, 0), mask=~self.known)
 
@@ -92,42 +101,107 @@ class _Appraisal:
             Finding("log.absent", Severity.INFO, "no event log, or an empty one: nothing says what was booted"),
         )
         judged_as = judged_logs(self.batch, self.logs, self.digests, unreadable | empty, self.findings)
-        wanted = self._wanted_banks()
-        replayed = self._replay(judged_as.logs, wanted)
+        sent = None if self.policy.quote == "no" else sent_quotes(self.batch, unreadable, self.findings)
+        required = self._required_banks(sent)
+        replayed = self._replay(judged_as.logs, required if sent is None else required | sent.banks)
         ignored = unreadable | empty | judged_as.broken
         rows = replayed.logs.copy()
         rows[ignored] = 0
         fault_findings(rows, self.findings)
         judgeable = ~ignored & (rows["fault"] == 0)
-        own_banks = np.where(self.known, wanted, rows["banks"] & np.uint32(mask_of(self.policy.banks_allowed)))
-        check_logs(
-            judged_as.logs,
-            judged_as.digests,
-            own_banks,
-            judged_as.of_registers,
-            np.flatnonzero(judgeable),
-            self.findings,
-        )
+        self._check_logs(judged_as, judgeable, rows["banks"], required)
         judged = judgeable & self._baseline_findings(judgeable)
-        pcrs = PcrValues(replayed.values, {bank: replayed.has_bank(bank) for bank in replayed.values})
         masks = PcrMasks.of(self.policy, judged_as.of_registers)
-        comparison = Comparison(self.references, masks, self.baseline, judged, wanted)
+        pcrs = PcrValues(replayed.values, {bank: replayed.has_bank(bank) for bank in replayed.values})
+        proven: dict[str, npt.NDArray[np.uint32]] = {}
+        if sent is None:
+            self._tell_ignored_quotes()
+        else:
+            self.attestation = self._attest(sent, replayed, masks, required)
+            proven = replay_findings(
+                replayed,
+                self.attestation.proven,
+                self.attestation.values,
+                judgeable,
+                masks.compare | masks.report,
+                self.findings,
+            )
+            covered = self._covered(self.attestation, masks, required)
+            judged &= covered
+            self.findings.high |= judgeable & ~covered
+            pcrs = PcrValues(self.attestation.values, {bank: mask != 0 for bank, mask in proven.items()})
+        comparison = Comparison(self.references, masks, self.baseline, judged, required)
         comparison.compare(pcrs, self.findings)
         stage_values = comparison.explain(judged_as.logs, pcrs, self.findings)
-        self._ignored_quotes()
-        return self._table(judged, comparison, masks, empty, stage_values)
+        return self._table(judged, comparison, masks, proven, empty, stage_values)
 
-    def _wanted_banks(self) -> npt.NDArray[np.uint32]:
-        """For each row the banks that are compared: those of the learning boot that the policy allows."""
+    def _required_banks(self, sent: SentQuotes | None) -> npt.NDArray[np.uint32]:
+        """For each row the banks that it is compared in, of those that the policy allows.
+
+        They are what the policy requires, else what the learning boot had: in its quotes where quotes are judged, and
+        where it had none or there is no baseline, those that are quoted now.
+        """
         allowed = np.uint32(mask_of(self.policy.banks_allowed))
-        wanted = np.zeros(self.n, np.uint32)
-        wanted[self.known] = self.references.log_banks[self.baseline[self.known]] & allowed
-        return wanted
+        if self.policy.banks_required is not None:
+            return np.full(self.n, np.uint32(mask_of(self.policy.banks_required)) & allowed)
+        required = np.zeros(self.n, np.uint32)
+        learned = self.references.log_banks if sent is None else self.references.quoted_banks
+        required[self.known] = learned[self.baseline[self.known]]
+        if sent is not None:
+            required = np.where(required == 0, sent.banks, required)
+        return required & allowed
 
-    def _replay(self, logs: Ragged, wanted: npt.NDArray[np.uint32]) -> Replayed:
-        """Only banks that some row is compared in are replayed; a log without a baseline is still read for faults."""
-        banks = int(np.bitwise_or.reduce(wanted, initial=np.uint32(0)))
-        return replay(logs, banks_of(banks))
+    def _replay(self, logs: Ragged, banks: npt.NDArray[np.uint32]) -> Replayed:
+        """Only banks that some row is compared in or quoted in are replayed; other logs are still read for faults."""
+        return replay(logs, banks_of(int(np.bitwise_or.reduce(banks, initial=np.uint32(0)))))
+
+    def _check_logs(
+        self,
+        judged_as: JudgedLogs,
+        judgeable: npt.NDArray[np.bool_],
+        log_banks: npt.NDArray[np.uint32],
+        required: npt.NDArray[np.uint32],
+    ) -> None:
+        """Each log by itself, in the banks that it is compared in; where there is no baseline yet, in all."""
+        banks = np.where(self.known, required, log_banks & np.uint32(mask_of(self.policy.banks_allowed)))
+        rows = np.flatnonzero(judgeable)
+        check_logs(judged_as.logs, judged_as.digests, banks, judged_as.of_registers, rows, self.findings)
+
+    def _attest(
+        self, sent: SentQuotes, replayed: Replayed, masks: PcrMasks, required: npt.NDArray[np.uint32]
+    ) -> Attestation:
+        allowed = np.uint32(mask_of(self.policy.banks_allowed))
+        weak = Finding("bank.weak", Severity.HIGH, "only banks below the policy's strength are quoted")
+        self.findings.add_to_all(np.flatnonzero((sent.banks != 0) & (sent.banks & allowed == 0)), weak)
+        return attest(
+            sent,
+            replayed,
+            machines=self.machines,
+            references=self.references,
+            policy=self.policy,
+            as_of=self.as_of,
+            required_pcrs=masks.compare,
+            required_banks=required,
+            findings=self.findings,
+        )
+
+    def _covered(
+        self, attestation: Attestation, masks: PcrMasks, required: npt.NDArray[np.uint32]
+    ) -> npt.NDArray[np.bool_]:
+        """Rows whose quotes prove every compared PCR in every required bank, of which there is at least one."""
+        covered: npt.NDArray[np.bool_] = required != 0
+        for bank in BANKS:
+            wanted = required >> np.uint32(bank.index) & np.uint32(1) != 0
+            covered &= ~wanted | (masks.compare & ~attestation.proven[bank.name] == 0)
+        return covered
+
+    def claims(self, row: int) -> tuple[Claim, ...]:
+        """The nonces that the quotes of a row would spend, once :meth:`verdicts` has been asked for."""
+        if self.attestation is None:
+            return ()
+        facts = self.attestation.facts
+        columns = zip(facts["row"], facts["ak_name"], facts["nonce"], facts["attest"], strict=True)
+        return tuple(Claim(*claim) for of_row, *claim in columns if of_row == row)
 
     def _baseline_findings(self, judgeable: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
         """Rows that have an active baseline; findings for those that have none, and for evidence that got lost."""
@@ -156,8 +230,8 @@ class _Appraisal:
             self.findings.add_to_all(np.flatnonzero(rows), Finding(code, severity, hint))
         return active
 
-    def _ignored_quotes(self) -> None:
-        if self.policy.quote == "no" and has_values(self.batch, "quotes"):
+    def _tell_ignored_quotes(self) -> None:
+        if has_values(self.batch, "quotes"):
             counts = pc.fill_null(pc.list_value_length(self.batch.column("quotes")), 0).to_numpy(zero_copy_only=False)
             hint = f"policy {self.policy.name} does not judge quotes"
             self.findings.add_to_all(np.flatnonzero(counts), Finding("quote.ignored", Severity.INFO, hint))
@@ -167,25 +241,31 @@ class _Appraisal:
         judged: npt.NDArray[np.bool_],
         comparison: Comparison,
         masks: PcrMasks,
+        proven: dict[str, npt.NDArray[np.uint32]],
         empty: npt.NDArray[np.bool_],
         shown: StageValues,
     ) -> pa.RecordBatch:
         baselines = [self.references.columns.field(n).take(self.baseline_index) for n in ("scope", "id", "version")]
         policy = self.policy
         differs = masks.as_pcrs(comparison.anywhere & masks.compare)
+        unproven = {
+            bank: mask & ~proven.get(bank, np.zeros_like(mask))
+            for bank, mask in masks_in(comparison.banks, masks.compare | masks.report).items()
+        }
         columns: dict[str, Any] = {
             "schema_version": SCHEMA_VERSION,
             **{name: self._optional(name) for name in ("machine", "boot", "collected_at", "source")},
             "as_of": self.as_of,
             "verdict": outcomes(self.findings, judged, empty),
-            "attested": "log",
-            "key": "none",
+            "attested": "log" if self.attestation is None else self.attestation.attested,
+            "key": "none" if self.attestation is None else self.attestation.key,
+            "ak_name": None if self.attestation is None else self.attestation.ak_names,
             "evidence_id": self.ids,
             "policy_id": policy.id,
             "references_id": self.references.id,
             "baseline": pa.StructArray.from_arrays(baselines, fields=list(BASELINE_TYPE), mask=pa.array(~self.known)),
-            "pcrs_proven": bank_masks({}, self.n),
-            "pcrs_unproven": bank_masks(masks_in(comparison.banks, masks.compare | masks.report), self.n),
+            "pcrs_proven": bank_masks(proven, self.n),
+            "pcrs_unproven": bank_masks(unproven, self.n),
             "stages": stage_columns(differs, judged, policy.compare_mask, shown),
             "findings": self.findings.to_arrow(),
         }

@@ -37,7 +37,7 @@ def cover(
     rows: int,
     *,
     eligible: npt.NDArray[np.bool_],
-    required_pcrs: int,
+    required_pcrs: npt.NDArray[np.uint32],
     required_banks: npt.NDArray[np.uint32],
 ) -> Coverage:
     """Puts the quotes of each row together.
@@ -47,7 +47,7 @@ def cover(
         row_of: for each quote its row of evidence: int64 of shape [quotes].
         rows: how many rows there are.
         eligible: quotes that may count beyond being sound: of a known key, with a nonce that will do: bool [quotes].
-        required_pcrs: PCRs, a bit each, that must be proven in each required bank.
+        required_pcrs: PCRs of each row, a bit each, that must be proven in each required bank: uint32 [rows].
         required_banks: for each row the banks, a bit each, of its rules: uint32 of shape [rows].
 
     Only rows with an eligible sound quote get findings here: what keeps the others out has its own.
@@ -111,7 +111,7 @@ def _worth(proofs: Proofs, members: list[int]) -> tuple[int, int]:
 def _gaps(
     proven: npt.NDArray[np.uint32],
     has: npt.NDArray[np.bool_],
-    required_pcrs: int,
+    required_pcrs: npt.NDArray[np.uint32],
     required_banks: npt.NDArray[np.uint32],
 ) -> list[tuple[npt.NDArray[np.int64], Finding]]:
     findings = []
@@ -122,7 +122,7 @@ def _gaps(
         if len(absent):
             hint = f"no quote proves anything in the {bank.name} bank, which is required"
             findings.append((absent, Finding("bank.missing", Severity.HIGH, hint, bank=bank.name)))
-        left = np.where(wanted & (masks != 0), np.uint32(required_pcrs) & ~masks, np.uint32(0))
+        left = np.where(wanted & (masks != 0), required_pcrs & ~masks, np.uint32(0))
         for mask in np.unique(left[left != 0]).tolist():
             numbers = ", ".join(map(str, pcrs_of(mask)))
             hint = f"no quote proves PCR {numbers} of {bank.name}, which must be compared"

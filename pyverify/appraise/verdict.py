@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import datetime
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 import pyarrow as pa
 
@@ -75,18 +76,34 @@ VERDICT_SCHEMA: Final = pa.schema(
 """The verdict table, one row a row of evidence (DESIGN section 10). Masks have a bit a PCR."""
 
 
+class Claim(NamedTuple):
+    """A nonce that a quote would spend: Name of the key that signed, extraData, SHA-256 of the TPMS_ATTEST."""
+
+    ak_name: bytes
+    nonce: bytes
+    attest: bytes
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One verdict row. ``stages`` are (name, state) pairs, in the order of a boot."""
+    """One verdict row. ``stages`` are (name, state) pairs, in the order of a boot.
+
+    ``claims`` are the nonces that have to be spent before a fresh quote is one; ``if_spent`` is the verdict that stands
+    from then on. Both are empty where nothing is left to spend.
+    """
 
     machine: str
     boot: str
     outcome: Outcome
     attested: str
+    key: str
+    ak_name: bytes | None
     findings: tuple[Finding, ...]
     stages: tuple[tuple[str, str], ...]
     evidence_id: bytes
     as_of: datetime.datetime
+    claims: tuple[Claim, ...] = ()
+    if_spent: Verdict | None = None
 
     @property
     def trusted(self) -> bool:
@@ -101,11 +118,27 @@ class Verdict:
             boot=row["boot"],
             outcome=Outcome(row["verdict"]),
             attested=row["attested"],
+            key=row["key"],
+            ak_name=row["ak_name"],
             findings=tuple(finding_of(finding) for finding in row["findings"]),
             stages=tuple((stage["name"], stage["state"]) for stage in row["stages"]),
             evidence_id=row["evidence_id"],
             as_of=row["as_of"],
         )
+
+    def until_spent(self, claims: tuple[Claim, ...]) -> Verdict:
+        """The verdict as long as these nonces are not spent: at most ``quote-unfresh``, and not trusted."""
+        hint = "fresh once its nonce is spent: Ledger.consume(verdict) gives the verdict that stands"
+        return replace(self._refused([Finding("quote.unfresh", Severity.HIGH, hint)]), claims=claims, if_spent=self)
+
+    def settled(self, refusals: Sequence[tuple[str, str]]) -> Verdict:
+        """The verdict that stands once its claims were tried; ``refusals`` are (code, words) of those that failed."""
+        whole = self.if_spent or self
+        return whole._refused([Finding(code, Severity.HIGH, words) for code, words in refusals]) if refusals else whole
+
+    def _refused(self, findings: list[Finding]) -> Verdict:
+        lowered = Outcome.UNTRUSTED if self.outcome is not Outcome.ERROR else self.outcome
+        return replace(self, outcome=lowered, attested="quote-unfresh", findings=(*self.findings, *findings))
 
 
 def finding_of(row: dict[str, Any]) -> Finding:

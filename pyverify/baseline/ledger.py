@@ -5,13 +5,13 @@ from __future__ import annotations
 import datetime
 import secrets
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from pyverify.baseline import schema
-from pyverify.baseline.freshness import MAX_AGE, Freshness, judge
+from pyverify.baseline.freshness import FINDINGS, MAX_AGE, Freshness, judge
 from pyverify.baseline.identity import Challenge, in_micros, is_key_name, to_micros
 from pyverify.baseline.store import Store
 from pyverify.errors import StoreError, UsageError
@@ -24,6 +24,15 @@ _CHUNK: Final = 500
 """Rows looked up in one statement: SQLite allows 999 parameters in its oldest builds still about."""
 
 _INSERT: Final[dict[str, Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+
+
+class _Spendable(Protocol):
+    """A verdict with nonces to spend (``pyverify.appraise.verdict.Verdict``)."""
+
+    @property
+    def claims(self) -> tuple[Any, ...]: ...
+
+    def settled(self, refusals: Sequence[tuple[str, str]]) -> Any: ...
 
 
 class Ledger:
@@ -52,7 +61,21 @@ class Ledger:
         with self._store.writing() as connection:
             return sum(_add(connection, rows[at : at + _CHUNK]) for at in range(0, len(rows), _CHUNK))
 
-    def consume(
+    def consume(self, verdict: _Spendable, *, at: datetime.datetime, max_age: datetime.timedelta = MAX_AGE) -> Any:
+        """Spends the nonces of a verdict and gives the verdict that stands: for a service, one boot at a time.
+
+        Args:
+            verdict: of :func:`pyverify.verify` under a policy that asks for a fresh quote.
+            at: the time now, from the caller.
+            max_age: from a challenge's issue to ``at``.
+
+        Returns:
+            A verdict of the same kind: untrusted if a nonce was spent by another quote, is not the newest, too old, ….
+        """
+        codes = self.consume_all([tuple(claim) for claim in verdict.claims], at=at, max_age=max_age)
+        return verdict.settled([FINDINGS[code] for code in codes if code is not Freshness.FRESH])
+
+    def spend(
         self,
         ak_name: bytes,
         nonce: bytes,
@@ -83,7 +106,7 @@ class Ledger:
         at: datetime.datetime,
         max_age: datetime.timedelta = MAX_AGE,
     ) -> list[Freshness]:
-        """:meth:`consume` for many in one transaction: (key, nonce, SHA-256 of the attest), earlier quotes first."""
+        """:meth:`spend` for many in one transaction: (key, nonce, SHA-256 of the attest), earlier quotes first."""
         now = to_micros(at)
         oldest = now - in_micros(max_age)
         codes: dict[int, Freshness] = {}

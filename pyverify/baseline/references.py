@@ -177,6 +177,12 @@ class References:
         column: npt.NDArray[np.uint32] = self._baselines.field("log_banks").to_numpy()
         return column
 
+    @cached_property
+    def quoted_banks(self) -> npt.NDArray[np.uint32]:
+        """Of each baseline row, the banks that were quoted at its learning boot as a mask; 0 where none were."""
+        column: npt.NDArray[np.uint32] = self._baselines.field("quoted_banks").to_numpy()
+        return column
+
     @property
     def columns(self) -> pa.StructArray:
         """The baselines as an Arrow struct array, for verdict rows and listings."""

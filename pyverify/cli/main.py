@@ -49,7 +49,9 @@ def _add_job_options(parser: argparse.ArgumentParser) -> None:
     """What the commands that work on an archive and a store have in common."""
     parser.add_argument("archive", metavar="ARCHIVE", help="folder, tar (.gz .zst .xz), zip or Parquet of evidence")
     _add_store_option(parser)
-    parser.add_argument("--policy", metavar="NAME", help="what must hold; in this version log-only, to be named")
+    parser.add_argument(
+        "--policy", metavar="NAME", default="default", help="what must hold: default, archive or log-only"
+    )
     parser.add_argument("--as-of", metavar="TIME", type=_time, help="time of the verdicts (default: now)")
 
 

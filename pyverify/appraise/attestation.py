@@ -1,0 +1,250 @@
+"""Signed quotes in an appraisal: what each row of evidence has proven, by whose key, and how fresh that is."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pyverify.algorithms import BANKS
+from pyverify.appraise.coverage import Coverage, cover
+from pyverify.appraise.finding_columns import FindingColumns
+from pyverify.appraise.policy import KEY_LEVELS, Policy
+from pyverify.appraise.proof import ProofPolicy, Proofs, prove
+from pyverify.appraise.rows import has_values
+from pyverify.baseline.freshness import FINDINGS as FRESHNESS_FINDINGS
+from pyverify.baseline.freshness import Freshness, freshness
+from pyverify.baseline.references import References
+from pyverify.evidence.columns import Ragged, evidence_schema
+from pyverify.evidence.quote import Quotes
+from pyverify.findings import Finding, Severity
+from pyverify.replay import Replayed
+
+MAX_QUOTES: Final = 16
+"""Quotes of one boot that are looked at: one a bank and key is what collectors send."""
+
+_QUOTES: Final = evidence_schema().field("quotes").type
+_PARTS: Final = ("msg", "sig", "ak_pub", "pcrs")
+_NO_LIMIT: Final = datetime.timedelta(days=365_000)
+
+
+@dataclass(frozen=True, slots=True)
+class SentQuotes:
+    """The quotes of a batch, flat: ``row_of`` is the row of each, int64 of shape [quotes]; ``banks`` are the banks that
+    the quotes of each row select, uint32 of shape [rows]."""
+
+    quotes: Quotes
+    row_of: npt.NDArray[np.int64]
+    banks: npt.NDArray[np.uint32]
+
+
+def sent_quotes(batch: pa.RecordBatch, ignored: npt.NDArray[np.bool_], findings: FindingColumns) -> SentQuotes:
+    """Reads the quotes of the rows that are not ignored."""
+    n = len(batch)
+    column = batch.column("quotes") if has_values(batch, "quotes") else pa.nulls(n, _QUOTES)
+    lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False)
+    row_of = np.repeat(np.arange(n), lengths)
+    place = np.arange(len(row_of)) - np.searchsorted(row_of, row_of)
+    kept = ~ignored[row_of] & (place < MAX_QUOTES)
+    many = np.unique(row_of[(place >= MAX_QUOTES) & ~ignored[row_of]])
+    hint = f"more than {MAX_QUOTES} quotes of one boot; the others are not looked at"
+    findings.add_to_all(many, Finding("quote.format", Severity.HIGH, hint))
+    row_of = row_of[kept]
+    parts = column.flatten().filter(pa.array(kept))
+    quotes = Quotes.of(*(Ragged.from_arrow(pc.struct_field(parts, name)) for name in _PARTS))
+    banks = np.zeros(n, np.uint32)
+    good = quotes.attests["fault"] == 0
+    for bank in BANKS:
+        selects = good & (quotes.attests["selected"][:, bank.index] != 0)
+        banks[row_of[selects]] |= np.uint32(1 << bank.index)
+    return SentQuotes(quotes, row_of, banks)
+
+
+@dataclass(slots=True)
+class Attestation:
+    """What the quotes of each row of a batch come to.
+
+    ``proven`` are by bank the PCRs, a bit each, whose values in ``values`` are authentic: uint32 of shape [n] and uint8
+    of shape [n, 24, size]. ``attested``, ``key`` and ``ak_names`` are one a row, the weakest of the quotes that count.
+    ``spent`` are the facts of each quote whose signature verified, for rules that need other rows: a dictionary of
+    columns with ``row``, ``ak_name``, ``nonce``, ``attest``, ``issued_at``, ``clock``, ``reset_count``,
+    ``restart_count``, ``safe``, ``firmware_version``.
+    """
+
+    proven: dict[str, npt.NDArray[np.uint32]]
+    values: dict[str, npt.NDArray[np.uint8]]
+    attested: list[str]
+    key: list[str]
+    ak_names: list[bytes | None]
+    facts: dict[str, Any]
+
+
+def attest(
+    sent: SentQuotes,
+    replayed: Replayed,
+    *,
+    machines: list[str],
+    references: References,
+    policy: Policy,
+    as_of: datetime.datetime,
+    required_pcrs: npt.NDArray[np.uint32],
+    required_banks: npt.NDArray[np.uint32],
+    findings: FindingColumns,
+) -> Attestation:
+    """Judges the quotes of a batch and puts those of each row together.
+
+    Args:
+        sent: the quotes.
+        replayed: what the event logs of the rows lead to, in all banks that are quoted.
+        machines: the operator's name of each row's machine.
+        references: enrolled keys and challenges.
+        policy: what is required; its ``quote`` is not ``no``.
+        as_of: the time of the verdicts.
+        required_pcrs: PCRs, a bit each, that must be proven of each row: uint32 of shape [n].
+        required_banks: banks, a bit each, in which they must: uint32 of shape [n].
+        findings: where the reasons go.
+    """
+    quotes, row_of = sent.quotes, sent.row_of
+    proofs = prove(quotes, policy=ProofPolicy(hashes=policy.banks_allowed), replayed=replayed, row_of=row_of)
+    for numbers, finding in proofs.findings:
+        findings.add_to_all(row_of[numbers], finding)
+    names = [proofs.ak_names[i] or None for i in range(len(quotes))]
+    enrolled = references.identity.find([machines[row] for row in row_of.tolist()], names, as_of=as_of)
+    known = enrolled >= 0
+    hint = "the key that signed is not enrolled for this machine"
+    findings.add_to_all(row_of[proofs.signature_ok & ~known], Finding("key.unknown", Severity.HIGH, hint))
+    levels = _key_levels(references, enrolled)
+    _refuse_weak_keys(levels, known & proofs.signature_ok, row_of, policy, findings)
+    attests = [hashlib.sha256(quotes.messages[i][int(quotes.attests["at"][i]) :]).digest() for i in range(len(quotes))]
+    fresh = _freshness(proofs, names, attests, references, policy, as_of)
+    _tell_freshness(fresh, known & proofs.signature_ok, row_of, policy, findings)
+    eligible = known & ~np.isin(fresh, (Freshness.WRONG_NONCE, Freshness.REPLAYED))
+    n = len(machines)
+    coverage = cover(
+        proofs,
+        row_of,
+        n,
+        eligible=eligible,
+        required_pcrs=required_pcrs,
+        required_banks=required_banks,
+    )
+    for rows, finding in coverage.findings:
+        findings.add_to_all(rows, finding)
+    none = np.ones(n, np.bool_)
+    none[row_of] = False
+    missing = Finding("quote.missing", Severity.HIGH, f"policy {policy.name} wants a signed quote, and none was sent")
+    findings.add_to_all(np.flatnonzero(none), missing)
+    return _in_rows(coverage, proofs, sent, names, attests, levels, fresh, references)
+
+
+def _key_levels(references: References, enrolled: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
+    """Of each quote the place of its key's level in KEY_LEVELS; 0, none, where the key is unknown."""
+    column = references.identity.columns.field("level").to_pylist()
+    return np.array([KEY_LEVELS.index(column[i]) if i >= 0 else 0 for i in enrolled.tolist()], np.int64)
+
+
+def _refuse_weak_keys(
+    levels: npt.NDArray[np.int64],
+    which: npt.NDArray[np.bool_],
+    row_of: npt.NDArray[np.int64],
+    policy: Policy,
+    findings: FindingColumns,
+) -> None:
+    wanted = KEY_LEVELS.index(policy.key)
+    first_use = KEY_LEVELS.index("first-use")
+    trusted_once = which & (levels == first_use)
+    severity = Severity.HIGH if wanted > first_use else Severity.INFO
+    hint = "nobody vouches for this key: it was trusted because it came first (`pyverify enroll` vouches for it)"
+    findings.add_to_all(row_of[trusted_once], Finding("key.first-use", severity, hint))
+    for level in range(first_use + 1, wanted):
+        hint = f"[evidence] key = {policy.key!r}: this key is only {KEY_LEVELS[level]}"
+        findings.add_to_all(row_of[which & (levels == level)], Finding("policy.rule", Severity.HIGH, hint))
+
+
+def _freshness(
+    proofs: Proofs,
+    names: list[bytes | None],
+    attests: list[bytes],
+    references: References,
+    policy: Policy,
+    as_of: datetime.datetime,
+) -> npt.NDArray[np.uint8]:
+    """Freshness of each quote; of those whose signature does not verify it means nothing."""
+    fresh = np.full(len(names), Freshness.UNFRESH_NO_ENTRY, np.uint8)
+    asked = [i for i, name in enumerate(names) if name is not None and proofs.signature_ok[i]]
+    fresh[asked] = freshness(
+        references.identity,
+        [names[i] or b"" for i in asked],
+        [proofs.nonces[i] for i in asked],
+        [attests[i] for i in asked],
+        as_of=as_of,
+        max_age=policy.max_age or _NO_LIMIT,
+    )
+    return fresh
+
+
+def _tell_freshness(
+    fresh: npt.NDArray[np.uint8],
+    which: npt.NDArray[np.bool_],
+    row_of: npt.NDArray[np.int64],
+    policy: Policy,
+    findings: FindingColumns,
+) -> None:
+    for freshness_code, (code, words) in FRESHNESS_FINDINGS.items():
+        lenient = code == "quote.unfresh" and policy.quote == "any"
+        severity = Severity.INFO if lenient else Severity.HIGH
+        findings.add_to_all(row_of[which & (fresh == freshness_code)], Finding(code, severity, words))
+
+
+def _in_rows(
+    coverage: Coverage,
+    proofs: Proofs,
+    sent: SentQuotes,
+    names: list[bytes | None],
+    attests: list[bytes],
+    levels: npt.NDArray[np.int64],
+    fresh: npt.NDArray[np.uint8],
+    references: References,
+) -> Attestation:
+    n = len(coverage.proven)
+    relied, row_of = coverage.relied, sent.row_of
+    has = np.zeros(n, np.bool_)
+    has[row_of[relied]] = True
+    weakest = np.full(n, len(KEY_LEVELS) - 1)
+    np.minimum.at(weakest, row_of[relied], levels[relied])
+    stale = np.zeros(n, np.bool_)
+    stale[row_of[relied & (fresh != Freshness.FRESH)]] = True
+    ak_names: list[bytes | None] = [None] * n
+    for i in np.flatnonzero(proofs.signature_ok & ~relied).tolist() + np.flatnonzero(relied).tolist():
+        ak_names[int(row_of[i])] = names[i]
+    good = np.flatnonzero(proofs.signature_ok & np.array([name is not None for name in names], np.bool_)).tolist()
+    asked = references.identity.asked({names[i] or b"" for i in good})
+    issued = [
+        asked[name].by_nonce.get(proofs.nonces[i], (None, None))[0] if (name := names[i] or b"") in asked else None
+        for i in good
+    ]
+    facts = {
+        "row": row_of[good],
+        "ak_name": [names[i] for i in good],
+        "nonce": [proofs.nonces[i] for i in good],
+        "attest": [attests[i] for i in good],
+        "issued_at": issued,
+        **{
+            name: getattr(proofs, name)[good]
+            for name in ("clock", "reset_count", "restart_count", "safe", "firmware_version")
+        },
+    }
+    return Attestation(
+        proven={bank.name: coverage.proven[:, bank.index] for bank in BANKS},
+        values=coverage.values,
+        attested=[("quote-unfresh" if s else "quote") if h else "log" for h, s in zip(has, stale, strict=True)],
+        key=[KEY_LEVELS[level] if h else "none" for h, level in zip(has, weakest.tolist(), strict=True)],
+        ak_names=ak_names,
+        facts=facts,
+    )
