@@ -30,7 +30,9 @@ def verdict_line(row: dict[str, Any], machine_width: int, boot_width: int) -> Te
     line.append(f"{row['verdict']:<10}  ", OUTCOME_STYLES[row["verdict"]])
     for stage in row["stages"]:
         line.append(*LAMPS[stage["state"]])
-    if reasons := by_weight(row["findings"]):
+    # What is only worth knowing is no reason for a line about a machine that is as it should be.
+    told = [f for f in row["findings"] if row["verdict"] != "trusted" or f["severity"] != "info"]
+    if reasons := by_weight(told):
         shown = reasons[0]
         line.append(f"  {shown['code']}", "bold" if shown["severity"] == "high" else "dim")
         line.append(f"  {escape(shown['hint'])}", "dim")

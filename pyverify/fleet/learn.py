@@ -14,7 +14,6 @@ from pyverify.appraise.appraisal import verify_batches
 from pyverify.appraise.policy import Policy
 from pyverify.appraise.verdict import Outcome, finding_of
 from pyverify.baseline.model import Baseline, EventSequence, State, event_sequences
-from pyverify.baseline.references import References
 from pyverify.baseline.store import Store
 from pyverify.evidence.eventlog import EventLog
 from pyverify.evidence.log_kinds import transcode
@@ -73,7 +72,7 @@ def learn(
     """
     known = store.machines()
     wanted = {machine: key for machine, key in first_boots(source).items() if machine not in known}
-    nothing = References.of([])
+    references = store.references()  # for who the machines are: those that are wanted have no baseline in it
     shared: dict[bytes, EventSequence] = {}
     state = State.ACTIVE if activate else State.PENDING
     for batch in source.batches():
@@ -85,7 +84,7 @@ def learn(
         if not chosen:
             continue
         rows = batch.take(pa.array(chosen))
-        (verdicts,) = verify_batches([rows], references=nothing, policy=policy, as_of=as_of)
+        (verdicts,) = verify_batches([rows], references=references, policy=policy, as_of=as_of)
         results, baselines = [], []
         for row, verdict in enumerate(verdicts.to_pylist()):
             baseline, reasons = _learn_one(rows, row, verdict, state, policy, shared)
@@ -130,7 +129,7 @@ def _learn_one(
         state=state,
         allowed=tuple((sequence,) for sequence in event_sequences(log, shared)),
         log_banks=banks,
-        quoted_banks=(),
+        quoted_banks=tuple(proof["bank"] for proof in verdict["pcrs_proven"]),
         boot=verdict["boot"],
         evidence_id=verdict["evidence_id"],
     )
