@@ -298,6 +298,17 @@ def test_text_is_translated_to_the_bytes_that_the_kernel_hashed(texts, pcr):
         assert fields[2:] == [b"", b"", b""]
 
 
+@pytest.mark.parametrize(
+    ("numbers", "names"), [(["", "", ""], b""), (["0", "0", "33188"], b"\0")], ids=["no file", "a file without any"]
+)
+def test_no_extended_attributes_are_nothing_or_an_empty_string(numbers, names):
+    line = ascii_line(10, "evm-sig", GOOD, "boot_aggregate", "", "", "", "", *numbers)
+    data = columns_of(line, format="ascii").lists[0]
+    known = data_of("boot_aggregate", b"\xcd" * 32, b"", names)
+    assert known in data
+    assert data[data.index(known) + len(known) :].startswith(bytes(8))
+
+
 BAD_LINES = {
     "no newline": (ascii_line(10, "ima-ng", GOOD, "/a")[:-1], "ima.truncated", 0),
     "PCR of one character": (ascii_line(9, "ima-ng", GOOD, "/a")[1:], "ima.format", 0),
