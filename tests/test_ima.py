@@ -380,6 +380,16 @@ def test_a_big_endian_list_is_told_from_a_broken_one():
     assert fault_of(columns_of(aggregate() + big))[0] == "ima.format"
 
 
+def test_a_list_past_the_limit_of_entries_is_refused_where_it_passes():
+    small = struct.pack("<I", 10) + b"x" * 20 + field(b"n-ng") + field(field(b"a\0"))
+    columns = columns_of(small * (_native.IMA_MAX_ENTRIES + 1), small)
+    assert fault_of(columns) == ("log.too-large", len(small) * _native.IMA_MAX_ENTRIES)
+    assert columns.rows["n_entries"].tolist() == [_native.IMA_MAX_ENTRIES, 1]
+    line = b"10 " + b"ab" * 20 + b" n-ng a\n"
+    text = columns_of(line * (_native.IMA_MAX_ENTRIES + 1), format="ascii")
+    assert fault_of(text) == ("log.too-large", len(line) * _native.IMA_MAX_ENTRIES)
+
+
 def test_an_empty_list_has_no_entries():
     columns = columns_of(b"")
     assert fault_of(columns) is None
