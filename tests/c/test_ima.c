@@ -217,7 +217,7 @@ static void check_set(void) {
   uint64_t slots[2], members_at[2] = {0, 1};
   uint32_t kind = 4 /* SHA-256 */, found[2];
   uint8_t digest[64] = {0}, outcomes[2];
-  memcpy(digest, DIGEST + 8, 32);
+  memcpy(digest, &DIGEST[8], 32);
 #define CHECK_SET()                                                                                                  \
   pv_ima_check(s.binary.bytes, s.binary_at, 1, s.lists, s.entries, s.n_entries, path.bytes, path_at, 1, KEY, slots, \
                2, members_at, &kind, digest, 1, outcomes)
