@@ -13,6 +13,8 @@ from bench.baselines import AS_OF, POLICY, learn_into
 from bench.chains import Chains
 from bench.fleet import Fleet
 from bench.hashing import Messages
+from bench.ima import replayed
+from bench.ima_lists import fleet
 from pyverify import _native
 from pyverify.algorithms import BY_NAME
 from pyverify.appraise.appraisal import verify_batches
@@ -60,6 +62,11 @@ def test_scan(benchmark: Benchmark) -> None:
 @pytest.mark.parametrize("banks", [["sha256"], None], ids=["sha256", "all"])
 def test_replay(benchmark: Benchmark, banks: list[str] | None) -> None:
     assert not benchmark(replay, _logs(), banks).logs["fault"].any()
+
+
+def test_ima(benchmark: Benchmark) -> None:
+    lists = Ragged.of(list(fleet(_BOOTS, 150, 2_000)))
+    assert benchmark(replayed, lists, "sha256").any(axis=1).all()
 
 
 def test_appraisal(benchmark: Benchmark, tmp_path: Path) -> None:

@@ -132,7 +132,17 @@ static int put_number(translator *t, piece text, uint32_t size) {
   return 1;
 }
 
-static int put_field(translator *t, uint8_t field, piece text) {
+/* Names of extended attributes may be no text for a file that has none, which is an empty string, or where there is no
+ * file, which is nothing: then all that follows is empty too. */
+static int is_no_file(piece rest) {
+  while (rest.size && *rest.bytes == ' ') {
+    rest.bytes++, rest.size--;
+  }
+  return rest.size == 0;
+}
+
+/* `rest` is what follows the field in its line. */
+static int put_field(translator *t, uint8_t field, piece text, piece rest) {
   switch (field) {
     case FIELD_D_MODSIG:
       if (!text.size) {
@@ -146,9 +156,14 @@ static int put_field(translator *t, uint8_t field, piece text) {
     case FIELD_D:
       put_le32(t, text.size / 2);
       return text.size <= 2 * IMA_MAX_DIGEST && put_hex(t, text);
+    case FIELD_XATTRNAMES:
+      if (!text.size && is_no_file(rest)) {
+        put_le32(t, 0);
+        return 1;
+      }
+      /* fall through */
     case FIELD_N:
     case FIELD_N_NG:
-    case FIELD_XATTRNAMES:
       put_le32(t, text.size + 1);
       put(t, text.bytes, text.size);
       put(t, "", 1);
@@ -205,7 +220,7 @@ static uint64_t read_line(translator *t, piece line) {
   for (uint32_t i = 0; i < template.n_fields; i++) {
     const uint8_t *at = line.bytes;
     if (!take(&line, i + 1 == template.n_fields, &text) ||
-        !(legacy ? put_legacy_field : put_field)(t, template.fields[i], text)) {
+        !(legacy ? put_legacy_field(t, template.fields[i], text) : put_field(t, template.fields[i], text, line))) {
       return fault(t, PV_IMA_FAULT_FORMAT, at);
     }
   }

@@ -1,10 +1,15 @@
-"""IMA lists made and read by hand: a second opinion that shares no code with the package, over hashlib."""
+"""IMA lists made, walked and replayed by hand over hashlib: a second opinion on the package."""
 
 from __future__ import annotations
 
 import struct
 
+import numpy as np
 from conftest import ALGORITHMS, hash_of
+
+from pyverify import _native
+from pyverify.evidence.columns import Ragged
+from pyverify.evidence.ima import scan
 
 ZERO = bytes(20)
 FIELDS = {"ima-ng": 2, "ima-sig": 3, "ima-buf": 3, "ima-ngv2": 2, "d-ng|n-ng|iuid|igid|imode": 5}
@@ -84,3 +89,16 @@ def replay(data: bytes, bank: str, *, pcr: int = 10, padded: bool = False, entri
             digest = hash_of("sha1", message).ljust(size, b"\0") if padded else hash_of(bank, message)
         value = hash_of(bank, value + digest)
     return value
+
+
+def columns_of(*lists: bytes, format: str = "binary"):
+    return scan(Ragged.of(list(lists)), [format] * len(lists))
+
+
+def row(value: bytes) -> np.ndarray:
+    return np.frombuffer(value, np.uint8)[None]
+
+
+def fault_of(columns, index: int = 0):
+    code = _native.ima_fault_code(int(columns.rows["fault"][index]))
+    return (code, int(columns.rows["fault_at"][index])) if code else None

@@ -206,7 +206,50 @@ static void check_arguments(void) {
   free(list.bytes);
 }
 
+/* Entries against a set of one name, in blocks of exactly their size; and what no set or table can be. */
+static void check_set(void) {
+  bytes list = entry_of(10, "ima-ng", NG), other = entry_of(10, "ima-ng", data_of(DIGEST, 40, "/init2", 7));
+  append(&list, other.bytes, other.size);
+  free(other.bytes);
+  ima_scan s = scan_one_ima(list, SHA1, 0);
+  bytes path = copy("/init", 5);
+  int64_t path_at[2] = {0, 5};
+  uint64_t slots[2], members_at[2] = {0, 1};
+  uint32_t kind = 4 /* SHA-256 */, found[2];
+  uint8_t digest[64] = {0}, outcomes[2];
+  memcpy(digest, &DIGEST[8], 32);
+#define CHECK_SET()                                                                                                  \
+  pv_ima_check(s.binary.bytes, s.binary_at, 1, s.lists, s.entries, s.n_entries, path.bytes, path_at, 1, KEY, slots, \
+               2, members_at, &kind, digest, 1, outcomes)
+  CHECK(pv_index_slots(0) == 2 && pv_index_slots(1) == 2 && pv_index_slots(2) == 4 && pv_index_slots(3) == 8, "slots");
+  CHECK(pv_index(path.bytes, path_at, 1, KEY, slots, 1) == PV_BAD_ARGUMENT, "too few slots");
+  CHECK(pv_index(path.bytes, path_at, 1, KEY, slots, 2) == PV_OK, "index");
+  CHECK(CHECK_SET() == PV_OK && outcomes[0] == PV_IMA_OK && outcomes[1] == PV_IMA_ADDED, "%u %u", outcomes[0],
+        outcomes[1]);
+  digest[31] ^= 1;
+  CHECK(CHECK_SET() == PV_OK && outcomes[0] == PV_IMA_CHANGED, "%u", outcomes[0]);
+  members_at[1] = 2;
+  CHECK(CHECK_SET() == PV_BAD_ARGUMENT, "a digest that is not there");
+  members_at[1] = 1;
+  s.entries[1].path_at = (uint32_t)s.binary.size;
+  CHECK(CHECK_SET() == PV_BAD_ARGUMENT, "a name past the end");
+  const int64_t items[3] = {0, 5, 5};
+  CHECK(pv_find(path.bytes, items, 0, 2, path.bytes, path_at, 1, KEY, slots, 2, found) == PV_OK, "find");
+  CHECK(found[0] == 0 && found[1] == PV_NOT_FOUND, "%u %u", found[0], found[1]);
+  slots[0] = slots[1] = UINT64_MAX; /* an index that is none ends the search */
+  CHECK(pv_find(path.bytes, items, 0, 1, path.bytes, path_at, 1, KEY, slots, 2, found) == PV_OK, "find");
+  CHECK(found[0] == PV_NOT_FOUND, "%u", found[0]);
+  const int64_t piece = 3;
+  const uint32_t size = 3;
+  CHECK(pv_collect(path.bytes, 5, &piece, &size, 1, outcomes, 2) == PV_BAD_ARGUMENT, "a piece past the end");
+  CHECK(pv_collect(path.bytes, 6, &piece, &size, 1, outcomes, 2) == PV_NO_ROOM, "no room");
+  free(path.bytes);
+  free_ima(&s);
+  free(list.bytes);
+}
+
 int main(int argc, char **argv) {
+  check_set();
   check_faults();
   check_flags();
   check_arguments();
