@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -11,8 +11,10 @@ import pyarrow as pa
 
 from pyverify.algorithms import BANKS
 from pyverify.appraise.finding_columns import FindingColumns
-from pyverify.appraise.verdict import VERDICT_SCHEMA, Outcome
+from pyverify.appraise.verdict import FINDING_TYPE, VERDICT_SCHEMA, Outcome
+from pyverify.findings import Finding, Severity
 
+_FINDING: Final = [field.name for field in FINDING_TYPE]
 _TRUSTED, _UNTRUSTED, _UNMEASURED, _ERROR = range(4)
 _OUTCOMES: Final = pa.array(
     [str(name) for name in (Outcome.TRUSTED, Outcome.UNTRUSTED, Outcome.UNMEASURED, Outcome.ERROR)]
@@ -60,3 +62,24 @@ def verdict_table(n: int, columns: Mapping[str, Any]) -> pa.RecordBatch:
             column = pa.repeat(pa.scalar(column, field.type), n)
         arrays.append(column if column.type == field.type else column.cast(field.type))
     return pa.record_batch(arrays, schema=VERDICT_SCHEMA)
+
+
+def lowered(verdicts: pa.RecordBatch, findings: Mapping[int, Sequence[Finding]]) -> pa.RecordBatch:
+    """The verdicts with more findings, by the number of their row: they can only make a verdict worse."""
+    if not findings:
+        return verdicts
+    numbers = sorted(findings)
+    rows = verdicts.take(pa.array(numbers)).to_pylist()
+    for row, number in zip(rows, numbers, strict=True):
+        row["findings"] += [{name: getattr(finding, name) for name in _FINDING} for finding in findings[number]]
+        if any(finding.severity is Severity.HIGH for finding in findings[number]):
+            has_log = all(finding["code"] != "log.absent" for finding in row["findings"])
+            if row["verdict"] == Outcome.TRUSTED or (row["verdict"] == Outcome.UNMEASURED and has_log):
+                row["verdict"] = str(Outcome.UNTRUSTED)
+            if row["attested"] == "quote":
+                row["attested"] = "quote-unfresh"
+    changed = pa.RecordBatch.from_pylist(rows, schema=VERDICT_SCHEMA)
+    place = np.arange(len(verdicts))
+    place[numbers] = len(verdicts) + np.arange(len(numbers))
+    both = pa.Table.from_batches([verdicts, changed]).take(pa.array(place)).combine_chunks()
+    return both.to_batches()[0]

@@ -6,10 +6,11 @@ import argparse
 import io
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pyarrow as pa
 
+from pyverify.baseline.ledger import Ledger
 from pyverify.baseline.store import Store
 from pyverify.cli.archive import as_of, policy_of, progress
 from pyverify.cli.lines import legend, verdict_line
@@ -23,16 +24,21 @@ from pyverify.output.tables import verdict_writer, whole_file
 def verify(args: argparse.Namespace) -> int:
     """Appraises an archive against the store; the exit code says what came of it."""
     policy, now, start = policy_of(args), as_of(args), time.monotonic()
-    with Store.open(args.store) as store:
-        references = store.references()
     source = open_source(args.archive)
-    summary = Summary(policy.name, references.id, now)
-    verdicts = run(
-        source, references=references, policy=policy, as_of=now, jobs=args.jobs or default_jobs(), summary=summary
-    )
     broken: ArchiveError | None = None
-    with progress(source, "boots") as update:
-        rows = _watched(verdicts, summary, update)
+    with Store.open(args.store) as store, progress(source, "boots") as update:
+        references = store.references()
+        summary = Summary(policy.name, references.id, now)
+        rows = run(
+            source,
+            references=references,
+            policy=policy,
+            as_of=now,
+            jobs=args.jobs or default_jobs(),
+            summary=summary,
+            ledger=Ledger(store),
+            watch=update,
+        )
         try:
             if args.format == "table":
                 _print_table(rows, args.output)
@@ -51,14 +57,6 @@ def verify(args: argparse.Namespace) -> int:
     if broken is not None:
         raise broken
     return summary.exit_code
-
-
-def _watched(
-    verdicts: Iterator[pa.RecordBatch], summary: Summary, update: Callable[[int], None]
-) -> Iterator[pa.RecordBatch]:
-    for batch in verdicts:
-        yield batch
-        update(summary.rows)
 
 
 def _print_table(verdicts: Iterator[pa.RecordBatch], output: str | None) -> None:

@@ -13,11 +13,18 @@ from typing import Final, TypeVar
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pyverify.appraise.appraisal import verify_batches
+from pyverify.appraise.appraisal import Appraisal
 from pyverify.appraise.policy import Policy
-from pyverify.appraise.verdict import Outcome
+from pyverify.appraise.verdict import VERDICT_SCHEMA, Outcome
+from pyverify.appraise.verdict_table import lowered
+from pyverify.baseline.ledger import Ledger
 from pyverify.baseline.references import References
+from pyverify.errors import ArchiveError
+from pyverify.findings import Finding
+from pyverify.fleet.quote_facts import QUOTE_FACTS, quote_facts, spent, with_rows_from
+from pyverify.fleet.sequence import QuoteSequence
 from pyverify.fleet.sources import Source
+from pyverify.fleet.spool import Spool
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -60,22 +67,97 @@ def default_jobs() -> int:
 
 
 def run(
-    source: Source, *, references: References, policy: Policy, as_of: datetime.datetime, jobs: int, summary: Summary
+    source: Source,
+    *,
+    references: References,
+    policy: Policy,
+    as_of: datetime.datetime,
+    jobs: int,
+    summary: Summary,
+    ledger: Ledger | None = None,
+    watch: Callable[[int], None] = lambda rows: None,
 ) -> Iterator[pa.RecordBatch]:
     """Verdict batches of an archive, in its order; ``summary`` is brought up to date as they come.
 
+    Where quotes are judged there are two passes: rules that need other rows (one nonce for two quotes, clocks that go
+    back) can only be looked at when all rows have been seen, and only then are nonces spent. Until then verdicts wait
+    in a file without a name.
+
+    Args:
+        source: the archive.
+        references: what to compare with.
+        policy: what must hold.
+        as_of: the time of the verdicts.
+        jobs: threads.
+        summary: what becomes of it.
+        ledger: where the nonces of fresh quotes are spent; None spends none.
+        watch: is called with the number of rows that have been appraised.
+
     Raises:
         ArchiveError: the archive breaks as a container; the verdicts of all that was read before have been yielded.
+        StoreError: the ledger cannot be written to.
     """
 
-    def appraise(batch: pa.RecordBatch) -> pa.RecordBatch:
-        return next(verify_batches([batch], references=references, policy=policy, as_of=as_of))
+    def appraise(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.RecordBatch]:
+        appraisal = Appraisal(batch, references, policy, as_of)
+        return appraisal.verdicts(), quote_facts(appraisal.attestation, batch)
 
     batches = source.batches(max_rows=BATCH_ROWS, max_bytes=BATCH_BYTES)
-    for verdicts in ordered_map(appraise, batches, jobs):
-        for count in pc.value_counts(verdicts.column("verdict")).to_pylist():
+    appraised = _watched(ordered_map(appraise, batches, jobs), watch)
+    if policy.quote == "no":
+        verdicts: Iterator[pa.RecordBatch] = (batch for batch, _ in appraised)
+    else:
+        max_age = policy.max_age if policy.quote == "fresh" else None
+        verdicts = _second_pass(appraised, ledger if max_age is not None else None, as_of, max_age)
+    for batch in verdicts:
+        for count in pc.value_counts(batch.column("verdict")).to_pylist():
             summary.outcomes[count["values"]] += count["counts"]
-        yield verdicts
+        yield batch
+
+
+_Appraised = tuple[pa.RecordBatch, pa.RecordBatch]
+
+
+def _watched(appraised: Iterator[_Appraised], watch: Callable[[int], None]) -> Iterator[_Appraised]:
+    rows = 0
+    for verdicts, facts in appraised:
+        rows += len(verdicts)
+        watch(rows)
+        yield verdicts, facts
+
+
+def _second_pass(
+    appraised: Iterator[_Appraised],
+    ledger: Ledger | None,
+    as_of: datetime.datetime,
+    max_age: datetime.timedelta | None,
+) -> Iterator[pa.RecordBatch]:
+    """The verdicts, lowered by what quotes say of each other, and by nonces that others have spent."""
+    broken: ArchiveError | None = None
+    with QuoteSequence() as sequence, Spool(VERDICT_SCHEMA) as verdicts, Spool(QUOTE_FACTS) as facts:
+        rows = 0
+        try:
+            for verdict_batch, fact_batch in appraised:
+                numbered = with_rows_from(fact_batch, rows)
+                sequence.add(numbered)
+                verdicts.write(verdict_batch)
+                facts.write(numbered)
+                rows += len(verdict_batch)
+        except ArchiveError as error:
+            broken = error
+        against: dict[int, list[Finding]] = {}
+        for row, finding in sequence.findings():
+            against.setdefault(row, []).append(finding)
+        first = 0
+        for batch, own in zip(verdicts.read(), facts.read(), strict=True):
+            if ledger is not None and max_age is not None:
+                for row, finding in spent(ledger, own, batch.column("attested"), first, as_of, max_age):
+                    against.setdefault(row, []).append(finding)
+            here = {row - first: against[row] for row in range(first, first + len(batch)) if row in against}
+            yield lowered(batch, here)
+            first += len(batch)
+    if broken is not None:
+        raise broken
 
 
 def ordered_map(function: Callable[[_Item], _Result], items: Iterable[_Item], jobs: int) -> Iterator[_Result]:

@@ -19,24 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pyverify.findings import CODES, Finding
-
-QUOTE_FACTS: Final = pa.schema(
-    [
-        # number of the verdict row; below 0 for what earlier jobs saw, which is compared with and gets no findings
-        ("row", pa.int64()),
-        ("ak_name", pa.binary()),
-        ("nonce", pa.binary()),
-        ("attest", pa.binary(32)),  # SHA-256 of the TPMS_ATTEST
-        ("issued_at", pa.int64()),  # of the challenge, any unit; null where the ledger does not have it
-        ("boot_seq", pa.int64()),  # the evidence's own word, for quotes without a challenge; null: not compared
-        ("clock", pa.uint64()),
-        ("reset_count", pa.uint32()),
-        ("restart_count", pa.uint32()),
-        ("safe", pa.bool_()),
-        ("firmware_version", pa.uint64()),
-    ]
-)
-"""What the pass reads of each quote whose signature was verified."""
+from pyverify.fleet.quote_facts import QUOTE_FACTS
 
 _PARTS: Final = 64
 """Files that rows are spread over: of a hundred million quotes, some 300 MB are in memory at a time."""
