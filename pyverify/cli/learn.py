@@ -20,7 +20,14 @@ def learn(args: argparse.Namespace) -> int:
     learned = refused = 0
     with Store.open(args.store, create=True) as store, progress(source, "machines") as update:
         known = len(store.machines())
-        for item in learn_archive(source, store, policy=policy, activate=args.activate, as_of=now):
+        for item in learn_archive(
+            source,
+            store,
+            policy=policy,
+            activate=args.activate,
+            as_of=now,
+            trust_first_key=args.trust_first_key,
+        ):
             learned += item.state is not None
             if item.state is None:
                 refused += 1

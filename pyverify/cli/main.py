@@ -155,6 +155,8 @@ def build_parser() -> argparse.ArgumentParser:
     learn = _command(commands, "learn", "learn:learn", "make a baseline of each new machine from its first boot")
     _add_job_options(learn)
     learn.add_argument("--activate", action="store_true", help="make the new baselines active at once")
+    words = "enrol the key of each machine's first boot, as trusted on first use"
+    learn.add_argument("--trust-first-key", action="store_true", help=words)
 
     verify = _command(commands, "verify", "verify:verify", "give every machine and boot of an archive a verdict")
     _add_job_options(verify)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
 
 import pyarrow as pa
@@ -13,8 +14,11 @@ from pyverify.algorithms import banks_of
 from pyverify.appraise.appraisal import verify_batches
 from pyverify.appraise.policy import Policy
 from pyverify.appraise.verdict import Outcome, finding_of
+from pyverify.baseline.enrollment import Enrollment
+from pyverify.baseline.identity import KeyLevel
 from pyverify.baseline.model import Baseline, EventSequence, State, event_sequences
 from pyverify.baseline.store import Store
+from pyverify.errors import EvidenceError, UsageError
 from pyverify.evidence.eventlog import EventLog
 from pyverify.evidence.log_kinds import transcode
 from pyverify.findings import Finding, Severity
@@ -60,18 +64,29 @@ def first_boots(source: Source) -> dict[str, _Key]:
 
 
 def learn(
-    source: Source, store: Store, *, policy: Policy, activate: bool, as_of: datetime.datetime
+    source: Source,
+    store: Store,
+    *,
+    policy: Policy,
+    activate: bool,
+    as_of: datetime.datetime,
+    trust_first_key: bool = False,
 ) -> Iterator[Learned]:
     """Learns the machines of an archive that have no baseline yet, each from its first boot.
 
     The full appraisal runs on that boot; with any high finding it is refused, and no later boot takes its place.
-    Baselines are pending unless ``activate`` is set. Each batch of machines is one transaction of the store.
+    Baselines are pending unless ``activate`` is set. Each batch of machines is one transaction of the store. With
+    ``trust_first_key`` the key that signed a machine's first boot is enrolled where the machine has none, as what it
+    is: trusted on first use.
 
     Yields:
         One item a machine that was learned or refused; machines that have a baseline are left alone.
     """
     known = store.machines()
     wanted = {machine: key for machine, key in first_boots(source).items() if machine not in known}
+    if trust_first_key:
+        _enroll_first_keys(source, store, wanted, as_of)
+        policy = replace(policy, key="first-use")
     references = store.references()  # for who the machines are: those that are wanted have no baseline in it
     shared: dict[bytes, EventSequence] = {}
     state = State.ACTIVE if activate else State.PENDING
@@ -98,6 +113,22 @@ def learn(
     for machine, key in wanted.items():
         gone = Finding("evidence.unreadable", Severity.HIGH, "the archive changed while it was read: this boot is gone")
         yield Learned(machine, key[2], None, (gone,))
+
+
+def _enroll_first_keys(source: Source, store: Store, wanted: dict[str, _Key], as_of: datetime.datetime) -> None:
+    """Enrols the key of the first boot of each wanted machine that has none; one that will not do is left unknown."""
+    enrollment = Enrollment(store)
+    enrolled = enrollment.keys()
+    has_key = {key.machine for key in enrolled}
+    for batch in source.batches():
+        for row, item in enumerate(_keys(batch)):
+            if item is None or wanted.get(item[0]) != item[1] or item[0] in has_key:
+                continue
+            for quote in batch.column("quotes")[row].as_py() or []:
+                with contextlib.suppress(EvidenceError, UsageError):
+                    enrollment.enroll(item[0], quote["ak_pub"] or b"", at=as_of, level=KeyLevel.FIRST_USE)
+                    has_key.add(item[0])
+                    break
 
 
 def _learn_one(
