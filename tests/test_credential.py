@@ -307,3 +307,14 @@ def test_ranges_and_the_curve_are_checked_where_gmssl_does_not():
     assert not sm2.verify_digest(*KEY, R, 5 + sm2.N, digest)
     elsewhere = (KEY[0], KEY[1] ^ 1)
     assert not sm2.verify_digest(*elsewhere, R, S, forged_digest(elsewhere, R, S))
+
+
+def test_a_key_that_starts_with_04_is_a_key_too():
+    """gmssl's constructor takes these bytes for the mark of an uncompressed point, and strips more than that."""
+    key = (
+        0x04B3CB10C9C6D8E27C1AAB770F67F543125DCDD589C2FF82668C74D78CE20ACE,
+        0x63516355287E39FE4918E5C02E2B0B930C94816E63C4BC72739A8FD805174A4B,
+    )
+    assert sm2.is_on_curve(*key)
+    assert sm2.verify_digest(*key, R, S, forged_digest(key, R, S))
+    assert not sm2.verify_digest(*key, R, S, forged_digest(KEY, R, S))
