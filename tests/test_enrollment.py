@@ -17,6 +17,7 @@ from pyverify import Store, StoreError
 from pyverify.baseline.challenge_file import format_challenges, parse_challenges
 from pyverify.baseline.enrollment import Enrollment
 from pyverify.baseline.identity import Challenge, KeyLevel, Sm2Mode
+from pyverify.baseline.ledger import Ledger
 from pyverify.errors import EvidenceError, UsageError
 from pyverify.evidence.public_area import parse
 
@@ -240,6 +241,15 @@ def test_recorded_machines_enrol_with_their_own_certificates(enrollment):
     ak = (m1 / "ak" / "ak_rsa.tpm2b").read_bytes()
     with pytest.raises(UsageError, match="another key"):
         enrollment.challenge("m1", (boot / "ek" / "persistent_0x81010001.tpm2b").read_bytes(), ak, at=NOW)
+
+
+def test_a_challenge_for_another_machine_than_the_key_s_is_refused(store, enrollment):
+    name = enrollment.enroll("m", AK, at=NOW).key.ak_name
+    good, bad = (Challenge(name, bytes([i]) * 16, NOW, machine) for i, machine in enumerate("mn"))
+    with pytest.raises(UsageError, match="a challenge for n names a key that is enrolled for m"):
+        Ledger(store).add([good, bad])
+    assert store.references().identity.challenges(name) == []
+    assert Ledger(store).add([good, Challenge(name, bytes(20), NOW)]) == 2
 
 
 # ---- challenges as a file

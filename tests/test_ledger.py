@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import hashlib
 import sqlite3
 import threading
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from test_baseline import baseline
 
@@ -15,6 +17,7 @@ from pyverify import References, ReferencesError, Store, StoreError
 from pyverify.baseline.freshness import FINDINGS, Freshness, freshness
 from pyverify.baseline.identity import Challenge, EnrolledKey, KeyLevel, Sm2Mode, from_micros, to_micros
 from pyverify.baseline.ledger import Ledger
+from pyverify.baseline.snapshot import Snapshot
 from pyverify.errors import UsageError
 from pyverify.findings import CODES
 
@@ -243,6 +246,19 @@ def test_a_key_is_its_machines_for_a_time():
 def test_a_snapshot_that_contradicts_itself_is_refused(facts):
     with pytest.raises(ReferencesError, match="contradicts itself"):
         References.of([], **facts)
+
+
+def test_a_snapshot_out_of_order_is_refused():
+    """Its look-ups rely on the order: a challenge that stands elsewhere must not make an older one the newest."""
+    newest, oldest = ({"ak_name": c.ak_name, "nonce": c.nonce, "issued_at": c.issued_at} for c in ISSUED[1::-1])
+    for entries, is_good in (([oldest, newest], True), ([newest, oldest], False)):
+        sink = pa.BufferOutputStream()
+        snapshot = Snapshot(sink)
+        for entry in entries:
+            snapshot.add("challenges", entry)
+        snapshot.finish()
+        with contextlib.nullcontext() if is_good else pytest.raises(ReferencesError, match="contradicts"):
+            References(sink.getvalue())
 
 
 @pytest.mark.parametrize(

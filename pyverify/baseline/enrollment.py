@@ -227,7 +227,7 @@ class Enrollment:
         with self._store.reading() as connection:
             row = connection.execute(sa.select(table).where(table.c.secret == digest)).first()
             enrolled = None if row is None else _find(connection, row.ak_name)
-        if row is None or enrolled is None or enrolled.machine != machine or row.answered_at is not None:
+        if row is None or enrolled is None or enrolled.machine != machine:
             return None
         if not 0 <= now - row.issued_at <= in_micros(_ACTIVATION_AGE):
             return None
@@ -236,7 +236,7 @@ class Enrollment:
         with self._store.changing(str(level), f"credential activation of {row.ak_name.hex()}", who) as (connection, _):
             answered = table.update().where(table.c.secret == digest, table.c.answered_at.is_(None))
             if not connection.execute(answered.values(answered_at=now)).rowcount:
-                return None  # somebody else took the same answer at the same moment
+                return None  # it was answered before, perhaps at this moment
             if level.rank > KeyLevel(enrolled.level).rank:
                 connection.execute(keys.update().where(keys.c.ak_name == row.ak_name).values(level=str(level)))
             return _key(_find(connection, row.ak_name))

@@ -253,10 +253,8 @@ def _leaf_faults(certificate: x509.Certificate, purpose: Purpose) -> list[str]:
 
 
 def _critical_faults(certificate: x509.Certificate) -> list[str]:
-    """Version and extensions. Name constraints are not evaluated, so they are refused, critical or not."""
+    """Extensions that are not handled. Name constraints are not evaluated, so they are refused, critical or not."""
     faults = []
-    if certificate.version is not x509.Version.v3:
-        faults.append("not of version 3")
     for extension in certificate.extensions:
         is_constraint = extension.oid == ExtensionOID.NAME_CONSTRAINTS
         if is_constraint or (extension.critical and extension.oid not in _HANDLED):
