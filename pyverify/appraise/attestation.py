@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -121,7 +122,7 @@ def attest(
     findings.add_to_all(row_of[proofs.signature_ok & ~known], Finding("key.unknown", Severity.HIGH, hint))
     levels = _key_levels(references, enrolled)
     _refuse_weak_keys(levels, known & proofs.signature_ok, row_of, policy, findings)
-    attests = [hashlib.sha256(quotes.messages[i][int(quotes.attests["at"][i]) :]).digest() for i in range(len(quotes))]
+    attests = _what_spends(proofs, sent, names)
     fresh = _freshness(proofs, names, attests, references, policy, as_of)
     _tell_freshness(fresh, known & proofs.signature_ok, row_of, policy, findings)
     eligible = known & ~np.isin(fresh, (Freshness.WRONG_NONCE, Freshness.REPLAYED))
@@ -165,6 +166,26 @@ def _refuse_weak_keys(
     for level in range(first_use + 1, wanted):
         hint = f"[evidence] key = {policy.key!r}: this key is only {KEY_LEVELS[level]}"
         findings.add_to_all(row_of[which & (levels == level)], Finding("policy.rule", Severity.HIGH, hint))
+
+
+def _what_spends(proofs: Proofs, sent: SentQuotes, names: list[bytes | None]) -> list[bytes]:
+    """What each quote spends its nonce with: the SHA-256 of its TPMS_ATTEST.
+
+    A machine may answer one challenge with several quotes by one key, a bank each. They are one answer: it is over the
+    SHA-256 of each, in the order of their bytes.
+    """
+    quotes = sent.quotes
+    own = [hashlib.sha256(quotes.messages[i][int(quotes.attests["at"][i]) :]).digest() for i in range(len(quotes))]
+    answers: defaultdict[tuple[int, bytes, bytes], list[int]] = defaultdict(list)
+    for i in np.flatnonzero(proofs.signature_ok).tolist():
+        answers[int(sent.row_of[i]), names[i] or b"", proofs.nonces[i]].append(i)
+    for together in answers.values():
+        distinct = sorted({own[i] for i in together})
+        if len(distinct) > 1:
+            answer = hashlib.sha256(b"".join(distinct)).digest()
+            for i in together:
+                own[i] = answer
+    return own
 
 
 def _freshness(
