@@ -34,7 +34,6 @@ class Policy:
             baseline was learned in.
         pcrs_compare: must equal the baseline.
         pcrs_report: are told of when they differ.
-        secure_boot: whether it must be on.
         ima: ``baseline`` judges IMA lists by the set that was learned, ``no`` does not look at them.
         kexec: whether a machine may have started another kernel from the running one.
     """
@@ -47,7 +46,6 @@ class Policy:
     banks_required: tuple[str, ...] | None
     pcrs_compare: tuple[int, ...]
     pcrs_report: tuple[int, ...]
-    secure_boot: bool
     ima: Literal["baseline", "no"]
     kexec: bool
 
@@ -70,7 +68,6 @@ class Policy:
             banks_required=None,
             pcrs_compare=(0, 2, 3, 4, 7, 8, 9, 11, 12, 13, 14),
             pcrs_report=(1, 5, 6),
-            secure_boot=False,
             ima="baseline",
             kexec=False,
         )

@@ -13,11 +13,13 @@ from pyverify.cli.archive import as_of, policy_of
 from pyverify.cli.lines import LAMPS, OUTCOME_STYLES, by_weight
 from pyverify.errors import UsageError
 from pyverify.evidence.text import escape
+from pyverify.findings import CODES, Effect
 from pyverify.fleet.job import Summary, run
 from pyverify.fleet.sources import open_source
 
 _NEXT: Final = {
     "log.": "Collect the log again; if it stays so, look at the machine's collector and firmware.",
+    "cel.": "Collect the log again, and see that its kind is what the evidence says.",
     "evidence.unreadable": "Mend the archive member, or collect the evidence again.",
     "evidence.lost": "Find out why a machine that used to send its log stopped: it may have been made to.",
     "baseline.absent": "Look at this boot (`pyverify inspect`), then `pyverify learn` makes it the baseline.",
@@ -25,8 +27,29 @@ _NEXT: Final = {
     "baseline.event-": "Did you make this change (an update, a new command line)? If not, isolate the machine.",
     "baseline.pcr": "Compare the log with that of a machine you trust (`pyverify replay`, `pyverify inspect`).",
     "replay.start": "Only firmware decides how PCR 0 starts: this log was changed, or the firmware is broken.",
-    "bank.missing": "A bank that was there is gone: firmware settings changed, or the log was reduced on purpose.",
+    "replay.mismatch": "The TPM contradicts the log, and the TPM is right: collect both again, or isolate it.",
+    "replay.unexplained": "Something extended this PCR that no log tells of: send that log, or find out what did.",
+    "bank.missing": "A bank that was there is gone: firmware settings changed, or evidence was reduced on purpose.",
+    "bank.weak": "Switch on a SHA-256 or SM3 bank in the firmware, and quote it.",
+    "bank.unextended": "The firmware leaves this bank alone, so anybody can write it: switch the bank off, or update.",
+    "event.data-mismatch": "The log does not tell what was measured: it was changed, or the firmware errs.",
+    "event.after-exit-boot-services": "The operating system measured into the firmware's PCRs: find out what did.",
+    "separator.": "Only firmware writes separators: this log was changed, or the firmware is broken.",
+    "secureboot.": "Compare Secure Boot's settings with a machine you trust (`pyverify inspect --summary`).",
+    "ima.changed": "A program is not what it was: did you update it? If not, isolate the machine.",
+    "ima.added": "A program ran that the baseline does not have: did you install it? If not, isolate the machine.",
+    "ima.": "Collect the IMA list together with a new quote; if it stays so, isolate the machine.",
+    "quote.missing": "Collect a quote (`tpm2_quote`), or name `--policy log-only`, which takes the log's word for it.",
+    "quote.unfresh": "Ask again (`pyverify challenge new`), or name `--policy archive` for evidence of the past.",
+    "quote.replayed": "One nonce, two quotes: somebody sent old evidence again. Ask the machine anew.",
+    "quote.nonce": "The quote answers no challenge of yours: ask again (`pyverify challenge new`).",
+    "quote.selection": "Quote all PCRs that the policy compares (`tpm2_quote -l sha256:0,1,2,…,14`).",
+    "quote.": "Collect the quote again with its values (`tpm2_quote -o`); if it stays so, isolate the machine.",
+    "key.unknown": "Is this the machine's TPM? If so, `pyverify enroll`; if not, somebody else answers for it.",
+    "key.first-use": "Find out that the key is in this machine's TPM, then `pyverify enroll` it.",
+    "key.": "Make the machine a new attestation key (`tpm2_createak`) and enrol it.",
 }
+"""What to do next, by the beginning of a code: of those that fit, the first counts."""
 
 
 def explain(args: argparse.Namespace) -> int:
@@ -65,7 +88,10 @@ def _print_verdict(console: Console, row: dict[str, Any]) -> None:
         for name in ("expected", "actual"):
             if finding[name] is not None:
                 console.print(Text(f"      {name:<8} {finding['bank'] or ''} {finding[name].hex()}", "dim"))
-        advice += [words for start, words in _NEXT.items() if finding["code"].startswith(start) and words not in advice]
+        words = next((words for start, words in _NEXT.items() if finding["code"].startswith(start)), None)
+        weighs = finding["severity"] != "info" or CODES[finding["code"]].effect is Effect.UNMEASURED
+        if words is not None and weighs and words not in advice:
+            advice.append(words)
     for words in advice:
         console.print(Text(f"  → {words}"))
     console.print()
