@@ -22,51 +22,61 @@ from pyverify.fleet.sources import open_source
 SAMPLE: Final = Path(__file__).with_name("sample.tar.xz")
 
 EXPECTED: Final[dict[tuple[str, str], tuple[str, str | None, str]]] = {
+    ("app-1", "boot-2"): (
+        "untrusted",
+        "ima.added",
+        "a whole distribution: programs ran that did not when it was learned",
+    ),
+    ("app-1", "boot-3"): (
+        "untrusted",
+        "ima.changed",
+        "packages were upgraded: what runs is not what it was",
+    ),
     ("db-1", "boot-2"): ("trusted", None, "Secure Boot is on; rebooted, nothing changed"),
     ("db-1", "boot-3"): (
         "untrusted",
         "baseline.event-changed",
         "an entry was added to dbx, the revocation list: PCR 7",
     ),
-    ("edge-1", "boot-2"): ("trusted", None, "a machine whose TPM has only the SM3 bank"),
+    ("edge-1", "boot-2"): ("trusted", None, "an SM3 bank, quoted with an SM2 key"),
     ("edge-1", "boot-3"): ("untrusted", "baseline.event-changed", "its kernel command line was changed: PCR 8"),
     ("uki-1", "boot-2"): ("untrusted", "baseline.event-changed", "a unified kernel image was upgraded: PCRs 4, 9, 11"),
     ("web-1", "boot-2"): ("trusted", None, "rebooted, nothing changed"),
-    ("web-1", "boot-3"): ("trusted", None, "rebooted, nothing changed"),
-    ("web-2", "boot-2"): ("untrusted", "baseline.event-changed", "somebody tampered with the boot loader, GRUB: PCR 4"),
-    ("web-3", "boot-2"): ("untrusted", "baseline.event-changed", "its kernel command line was changed: PCR 8"),
-    ("web-4", "boot-2"): ("untrusted", "baseline.event-changed", "its kernel was upgraded: PCRs 8 and 9"),
-    ("web-5", "boot-2"): ("error", "log.truncated", "its log is broken: it ends in the middle of an event"),
-    ("web-6", "boot-2"): ("unmeasured", "log.absent", "it sent an empty log, and it used to send one"),
+    ("web-1", "boot-3"): ("untrusted", "baseline.event-changed", "its kernel was upgraded: PCRs 8 and 9"),
+    ("web-1", "boot-4"): ("untrusted", "baseline.event-changed", "its kernel command line was changed: PCR 8"),
+    ("web-1", "boot-5"): ("untrusted", "baseline.event-changed", "somebody tampered with the boot loader, GRUB: PCR 4"),
+    ("web-1", "boot-6"): ("unmeasured", "log.absent", "it sent an empty log, and it used to send one"),
+    ("web-1", "boot-7"): ("untrusted", "ima.added", "a program ran that nobody knows"),
+    ("web-1", "boot-8"): ("untrusted", "replay.mismatch", "its TPM signed another PCR 4 than its log leads to"),
+    ("web-1", "boot-9"): ("error", "log.truncated", "its log is broken: it ends in the middle of an event"),
+    ("web-2", "boot-2"): ("trusted", None, "rebooted, nothing changed"),
+    ("web-2", "boot-3"): ("untrusted", "key.unknown", "another TPM answers for it"),
 }
 """What becomes of each boot but the first ones: verdict, a code among its reasons, the story."""
 
 
 def demo(args: argparse.Namespace) -> int:
-    """Runs ``learn`` and ``verify`` on the sample; 0 when every outcome is the expected one, else 1."""
+    """Runs ``enroll``, ``learn`` and ``verify`` on the sample; 0 when every outcome is the expected one, else 1."""
     del args
     folder = Path(tempfile.mkdtemp(prefix="pyverify-demo-"))
     store = str(folder / "demo.db")
-    common = [str(SAMPLE), "--policy", "log-only", "--store", store]
-    print("A sample fleet: nine machines, each with a first boot that is learned and later boots that are judged.\n")
-    for words, command in (
-        (
-            "Learn what each machine measured at its first boot, and take that as its baseline:",
-            ["learn", *common, "--activate"],
-        ),
-        ("Give every boot a verdict. It exits with 1, because machines are not trusted:", ["verify", *common]),
-    ):
-        print(f"{words}\n\n$ pyverify {shlex.join(command)}", flush=True)
-        main(command)
-        sys.stderr.flush()
-        print(flush=True)
+    common = [str(SAMPLE), "--policy", "archive", "--store", store]
+    keys = _keys_of_first_boots(folder)
+    print("A sample fleet: six machines, each with a first boot that is learned and later boots that are judged.\n")
+    _tell("Say whose the attestation keys are; a quote by any other key is nobody's:")
+    for machine, key in keys.items():
+        _run(["enroll", machine, str(key), "--store", store])
+    _tell("\nLearn what each machine measured at its first boot, and take that as its baseline:")
+    _run(["learn", *common, "--activate"])
+    _tell("\nGive every boot a verdict. It exits with 1, because machines are not trusted:")
+    _run(["verify", *common])
     wrong = _unexpected(store)
-    print("What to see in it:\n")
+    print("\nWhat to see in it:\n")
     for (machine, boot), (verdict, _, story) in EXPECTED.items():
         print(f"  {machine:<7} {boot}  {verdict:<10}  {story}")
     print(
         f"\nThe first boots are trusted, since they are the baseline. Every detail of one machine:\n\n$ pyverify "
-        f"{shlex.join(['explain', *common, 'web-2'])}\n\nThe store is kept in {folder}; remove it when you are done."
+        f"{shlex.join(['explain', *common, 'web-1'])}\n\nThe store is kept in {folder}; remove it when you are done."
     )
     for line in wrong:
         print(f"NOT AS EXPECTED: {line}")
@@ -76,9 +86,33 @@ def demo(args: argparse.Namespace) -> int:
     return 1 if wrong else 0
 
 
+def _tell(words: str) -> None:
+    print(f"{words}\n", flush=True)
+
+
+def _run(command: list[str]) -> None:
+    print(f"$ pyverify {shlex.join(command)}", flush=True)
+    main(command)
+    sys.stderr.flush()
+    sys.stdout.flush()
+
+
+def _keys_of_first_boots(folder: Path) -> dict[str, Path]:
+    """The public area of each machine's key, as its operator would have it, in a file of its own."""
+    keys = {}
+    for batch in open_source(str(SAMPLE)).batches():
+        for machine, boot, quotes in zip(
+            *(batch.column(n).to_pylist() for n in ("machine", "boot", "quotes")), strict=True
+        ):
+            if boot == "boot-1":
+                keys[machine] = folder / f"{machine}.pub"
+                keys[machine].write_bytes(quotes[0]["ak_pub"])
+    return keys
+
+
 def _unexpected(store_path: str) -> list[str]:
     """Where the verdicts differ from what they should be."""
-    policy, now = Policy.preset("log-only"), datetime.datetime.now(datetime.UTC)
+    policy, now = Policy.preset("archive"), datetime.datetime.now(datetime.UTC)
     with Store.open(store_path) as store:
         references = store.references()
     summary = Summary(policy.name, references.id, now)
