@@ -12,6 +12,7 @@ from bench.hashing import hash_
 from bench.output import print_json, print_markdown, print_table
 from bench.plan import Plan
 from bench.plots import draw
+from bench.quotes import quotes
 from bench.results import Line, Note
 from bench.scan import scan
 from bench.verify_memory import verify_memory
@@ -23,6 +24,7 @@ BENCHES: Final[dict[str, Bench]] = {
     "extend": extend,
     "hash": hash_,
     "scan": scan,
+    "quotes": quotes,
     "verify_memory": verify_memory,
     "verify_parquet": verify_parquet,
 }

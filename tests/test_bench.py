@@ -39,7 +39,7 @@ def bench(*arguments: str) -> str:
 
 
 def test_list_names_the_benches() -> None:
-    assert {"extend", "hash", "scan", "verify_memory", "verify_parquet"} <= set(bench("--list").split())
+    assert {"extend", "hash", "scan", "quotes", "verify_memory", "verify_parquet"} <= set(bench("--list").split())
 
 
 @pytest.mark.parametrize(
