@@ -18,19 +18,16 @@ static const uint8_t sm3_info[18] = {0x30, 0x30, 0x30, 0x0c, 0x06, 0x08, 0x2a, 0
 typedef struct {
   pv_key_builder builder;
   const pv_crypto *crypto;
-  void *key, *context; /* of the last row; NULL where libcrypto refused it */
+  void *key, *context; /* of the last row; NULL where libcrypto refused it; the key is the builder's */
   uint32_t number, scheme, hash;
   int any; /* a key was asked for before */
 } verifier;
 
-static void forget_key(verifier *v) {
+static void forget_context(verifier *v) {
   if (v->context) {
     v->crypto->pkey_ctx_free(v->context);
   }
-  if (v->key) {
-    v->crypto->pkey_free(v->key);
-  }
-  v->key = v->context = NULL;
+  v->context = NULL;
 }
 
 /* Makes the context ready for a key, scheme and hash. Returns 0 where libcrypto cannot. */
@@ -40,12 +37,9 @@ static int prepare(verifier *v, const pv_signed *rows, uint64_t i) {
   if (v->any && v->number == number && v->scheme == scheme && v->hash == hash) {
     return v->context != NULL;
   }
+  forget_context(v);
   if (!v->any || v->number != number) {
-    forget_key(v);
     v->key = pv_build_key(&v->builder, rows->key_blob + rows->key_offsets[number], &rows->keys[number]);
-  } else if (v->context) {
-    f->pkey_ctx_free(v->context);
-    v->context = NULL;
   }
   v->any = 1;
   v->number = number, v->scheme = scheme, v->hash = hash;
@@ -59,11 +53,10 @@ static int prepare(verifier *v, const pv_signed *rows, uint64_t i) {
             f->pkey_ctx_set_signature_md(v->context, f->hashes[hash]) == 1 &&
             f->pkey_ctx_set_rsa_pss_saltlen(v->context, PSS_SALT_AUTO) == 1;
   }
-  if (!ready && v->context) {
-    f->pkey_ctx_free(v->context);
-    v->context = NULL;
+  if (!ready) {
+    forget_context(v);
   }
-  return v->context != NULL;
+  return ready;
 }
 
 /* Lays a component out over the whole width of the field. Returns whether it is in [1, n). */
@@ -206,7 +199,7 @@ int pv_verify_signatures(const pv_crypto *functions, const pv_signed *rows, cons
       functions->err_clear_error();
     }
   }
-  forget_key(&v);
+  forget_context(&v);
   pv_free_builder(&v.builder);
   return PV_OK;
 }

@@ -91,6 +91,12 @@ def vectors():
     for words, key in (("1", 1), ("n - 2", N - 2)):
         a, b = sign(key, e, number("k"))
         row(f"private key {words}", "good", r=raw(a), s=raw(b), key=multiply(key, G))
+    for start in ("00", "04"):
+        i = 0
+        while not raw((key := multiply(number("x", start, i), G))[0]).startswith(start):
+            i += 1
+        a, b = sign(number("x", start, i), e, number("k"))
+        row(f"x begins with {start}", "good", r=raw(a), s=raw(b), key=key)
     # r and s with a zero byte in front: in full width, and without it
     for name in ("r", "s"):
         i = 0
