@@ -72,6 +72,14 @@ def test_lines_of_the_kernels_are_well_formed(name: str, units: set[str]) -> Non
     assert any(line["peer"] == "hashlib" and line["ratio"] > 0 for line in lines)
 
 
+def test_lines_of_quotes_are_well_formed() -> None:
+    _, *lines = map(json.loads, bench("--quick", "--only", "quotes", "--json").splitlines())
+    assert {line["case"].split("-")[0] for line in lines} == {"sha256", "sha384", "sm3_256"}
+    assert {line["unit"] for line in lines} == {"verifies/s", "quotes/s"}
+    assert all(list(line) == KEYS and line["value"] > 0 for line in lines)
+    assert {"cryptography", "gmssl"} <= {line["peer"] for line in lines}
+
+
 @pytest.mark.parametrize("bank", list(BY_NAME))
 @pytest.mark.parametrize("kind", ["equal", "spread", "duplicated", "recorded"])
 def test_peers_extend_as_we_do(bank: str, kind: str) -> None:
