@@ -13,6 +13,7 @@ from bench.ima import ima
 from bench.output import print_json, print_markdown, print_table
 from bench.plan import Plan
 from bench.plots import draw
+from bench.quotes import quotes
 from bench.results import Line, Note
 from bench.scan import scan
 from bench.verify_memory import verify_memory
@@ -25,6 +26,7 @@ BENCHES: Final[dict[str, Bench]] = {
     "hash": hash_,
     "scan": scan,
     "ima": ima,
+    "quotes": quotes,
     "verify_memory": verify_memory,
     "verify_parquet": verify_parquet,
 }

@@ -40,6 +40,14 @@ _SOURCES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         """,
         ("-lcrypto",),
     ),
+    "openssl_verify": (
+        """
+        uint64_t openssl_verify(uint32_t scheme, uint32_t digest_size, const uint8_t *keys, const int64_t *key_offsets,
+                                const uint32_t *key, const uint8_t *signatures, const int64_t *signature_offsets,
+                                const uint8_t *digests, uint64_t n);
+        """,
+        ("-lcrypto",),
+    ),
     "ipsec_mb": (
         """
         int ipsec_mb_extend(uint32_t bank, const uint8_t *digests, const uint64_t *chain_at, const uint64_t *order,

@@ -273,6 +273,7 @@ typedef struct {
   void (*pkey_ctx_free)(void *context);
   int (*pkey_fromdata_init)(void *context);
   int (*pkey_fromdata)(void *context, void **key, int selection, void *parameters);
+  int (*pkey_set1_encoded_public_key)(void *key, const uint8_t *point, size_t size);
   void (*pkey_free)(void *key);
   int (*pkey_verify_init)(void *context);
   int (*pkey_verify)(void *context, const uint8_t *signature, size_t signature_size, const uint8_t *digest,

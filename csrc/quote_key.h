@@ -4,13 +4,17 @@
 
 #include "quote.h"
 
-/* One context of each key type to build keys with, made when it is first needed. */
+enum { CURVES = 4 };
+
+/* The keys that are there: one RSA key, and one of each curve, whose point is replaced by the next one. */
 typedef struct {
   const pv_crypto *crypto;
-  void *rsa, *ec, *sm2;
+  void *rsa_context, *rsa;
+  void *points[CURVES];
 } pv_key_builder;
 
-/* The key of a public area of `key_bytes`, NULL where libcrypto refuses it. */
+/* The key of a public area of `key_bytes`, NULL where libcrypto refuses it. It is the builder's, and good until the next
+ * one is asked for. */
 void *pv_build_key(pv_key_builder *b, const uint8_t *key_bytes, const pv_public *key);
 void pv_free_builder(pv_key_builder *b);
 

@@ -8,36 +8,26 @@ enum {
   RSA_PKCS1_PADDING = 1,
   RSA_PKCS1_PSS_PADDING = 6,
   PSS_SALT_AUTO = -2, /* any length: TPMs differ in it (SPEC 8.2) */
+  SM3 = 4,            /* its bank */
 };
 
-/* DigestInfo up to the digest (RFC 8017 section 9.2; SM3: GB/T 33560 OID 1.2.156.10197.1.401), by bank: size, bytes. */
-static const uint8_t digest_info[PV_BANKS][20] = {
-    {15, 0x30, 0x21, 0x30, 0x09, 0x06, 0x05, 0x2b, 0x0e, 0x03, 0x02, 0x1a, 0x05, 0x00, 0x04, 0x14},
-    {19, 0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x05, 0x00, 0x04,
-     0x20},
-    {19, 0x30, 0x41, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x02, 0x05, 0x00, 0x04,
-     0x30},
-    {19, 0x30, 0x51, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x03, 0x05, 0x00, 0x04,
-     0x40},
-    {18, 0x30, 0x30, 0x30, 0x0c, 0x06, 0x08, 0x2a, 0x81, 0x1c, 0xcf, 0x55, 0x01, 0x83, 0x11, 0x05, 0x00, 0x04, 0x20},
-};
+/* DigestInfo of SM3 up to the digest (RFC 8017 section 9.2; OID 1.2.156.10197.1.401): OpenSSL 3.0 has none. */
+static const uint8_t sm3_info[18] = {0x30, 0x30, 0x30, 0x0c, 0x06, 0x08, 0x2a, 0x81, 0x1c,
+                                     0xcf, 0x55, 0x01, 0x83, 0x11, 0x05, 0x00, 0x04, 0x20};
 
 typedef struct {
   pv_key_builder builder;
   const pv_crypto *crypto;
-  void *key, *context; /* of the last row; NULL where libcrypto refused it */
+  void *key, *context; /* of the last row; NULL where libcrypto refused it; the key is the builder's */
   uint32_t number, scheme, hash;
   int any; /* a key was asked for before */
 } verifier;
 
-static void forget_key(verifier *v) {
+static void forget_context(verifier *v) {
   if (v->context) {
     v->crypto->pkey_ctx_free(v->context);
   }
-  if (v->key) {
-    v->crypto->pkey_free(v->key);
-  }
-  v->key = v->context = NULL;
+  v->context = NULL;
 }
 
 /* Makes the context ready for a key, scheme and hash. Returns 0 where libcrypto cannot. */
@@ -47,29 +37,26 @@ static int prepare(verifier *v, const pv_signed *rows, uint64_t i) {
   if (v->any && v->number == number && v->scheme == scheme && v->hash == hash) {
     return v->context != NULL;
   }
+  forget_context(v);
   if (!v->any || v->number != number) {
-    forget_key(v);
     v->key = pv_build_key(&v->builder, rows->key_blob + rows->key_offsets[number], &rows->keys[number]);
-  } else if (v->context) {
-    f->pkey_ctx_free(v->context);
-    v->context = NULL;
   }
   v->any = 1;
   v->number = number, v->scheme = scheme, v->hash = hash;
   v->context = v->key ? f->pkey_ctx_new_from_pkey(NULL, v->key, NULL) : NULL;
   int ready = v->context && f->pkey_verify_init(v->context) == 1;
   if (ready && scheme == ALG_RSASSA) {
-    ready = f->pkey_ctx_set_rsa_padding(v->context, RSA_PKCS1_PADDING) == 1;
+    ready = f->pkey_ctx_set_rsa_padding(v->context, RSA_PKCS1_PADDING) == 1 &&
+            (hash == SM3 || f->pkey_ctx_set_signature_md(v->context, f->hashes[hash]) == 1);
   } else if (ready && scheme == ALG_RSAPSS) {
     ready = f->hashes[hash] && f->pkey_ctx_set_rsa_padding(v->context, RSA_PKCS1_PSS_PADDING) == 1 &&
             f->pkey_ctx_set_signature_md(v->context, f->hashes[hash]) == 1 &&
             f->pkey_ctx_set_rsa_pss_saltlen(v->context, PSS_SALT_AUTO) == 1;
   }
-  if (!ready && v->context) {
-    f->pkey_ctx_free(v->context);
-    v->context = NULL;
+  if (!ready) {
+    forget_context(v);
   }
-  return v->context != NULL;
+  return ready;
 }
 
 /* Lays a component out over the whole width of the field. Returns whether it is in [1, n). */
@@ -158,15 +145,14 @@ static enum pv_signature_result verify_rsa(verifier *v, const pv_signed *rows, u
   if (!prepare(v, rows, i)) {
     return PV_SIGNATURE_UNUSABLE;
   }
-  if (rows->scheme[i] == ALG_RSAPSS) {
+  if (rows->scheme[i] == ALG_RSAPSS || hash != SM3) {
     return answer(v, bytes + g->r_at, g->r_size, digest, digest_size);
   }
   /* Without a hash set, libcrypto compares what it recovers with these bytes: EMSA-PKCS1-v1_5 to the last of them. */
-  uint8_t info[19 + DIGEST_ROOM];
-  uint32_t prefix = digest_info[hash][0];
-  memcpy(info, digest_info[hash] + 1, prefix);
-  memcpy(info + prefix, digest, digest_size);
-  return answer(v, bytes + g->r_at, g->r_size, info, prefix + digest_size);
+  uint8_t info[sizeof sm3_info + 32];
+  memcpy(info, sm3_info, sizeof sm3_info);
+  memcpy(info + sizeof sm3_info, digest, 32);
+  return answer(v, bytes + g->r_at, g->r_size, info, sizeof info);
 }
 
 /* Whether a part lies inside its item: rows may come from anywhere. */
@@ -213,7 +199,7 @@ int pv_verify_signatures(const pv_crypto *functions, const pv_signed *rows, cons
       functions->err_clear_error();
     }
   }
-  forget_key(&v);
+  forget_context(&v);
   pv_free_builder(&v.builder);
   return PV_OK;
 }

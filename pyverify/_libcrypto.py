@@ -21,6 +21,7 @@ _FUNCTIONS: Final = {
     "pkey_ctx_free": "EVP_PKEY_CTX_free",
     "pkey_fromdata_init": "EVP_PKEY_fromdata_init",
     "pkey_fromdata": "EVP_PKEY_fromdata",
+    "pkey_set1_encoded_public_key": "EVP_PKEY_set1_encoded_public_key",
     "pkey_free": "EVP_PKEY_free",
     "pkey_verify_init": "EVP_PKEY_verify_init",
     "pkey_verify": "EVP_PKEY_verify",

@@ -59,6 +59,27 @@ def raw(value, size=32):
     return value.to_bytes(size).hex()
 
 
+def _meeting_points(row, d):
+    """[s]G + [t]P is infinity, or the sum of two equal points."""
+    t = number("t")
+    s1 = -t * d % N
+    row("sum is infinity", "bad", r=raw((t - s1) % N), s=raw(s1), gmssl=False)
+    s2 = t * d % N
+    r2 = (t - s2) % N
+    row("sum of equal points", "good", e=(r2 - multiply(2 * s2 % N, G)[0]) % N, r=raw(r2), s=raw(s2), gmssl=False)
+
+
+def _keys_that_are_none(row, public):
+    row("off the curve", "key", key=(public[0], public[1] ^ 1), gmssl=False)
+    row("x above p", "key", key=(raw((1 << 256) - 1), raw(public[1])), gmssl=False)
+    row("zero point", "key", key=(0, 0), gmssl=False)
+    p256 = (  # the base point of P-256
+        0x6B17D1F2E12C4247F8BCE6E563A440F277037D812DEB33A0F4A13945D898C296,
+        0x4FE342E2FE1A7F9B8EE7EB4A7C0F9E162BCE33576B315ECECBB6406837BF51F5,
+    )
+    row("point of P-256", "key", key=p256, gmssl=False)
+
+
 def vectors():
     d = number("key")
     public = multiply(d, G)
@@ -91,6 +112,12 @@ def vectors():
     for words, key in (("1", 1), ("n - 2", N - 2)):
         a, b = sign(key, e, number("k"))
         row(f"private key {words}", "good", r=raw(a), s=raw(b), key=multiply(key, G))
+    for start in ("00", "04"):
+        i = 0
+        while not raw((key := multiply(number("x", start, i), G))[0]).startswith(start):
+            i += 1
+        a, b = sign(number("x", start, i), e, number("k"))
+        row(f"x begins with {start}", "good", r=raw(a), s=raw(b), key=key)
     # r and s with a zero byte in front: in full width, and without it
     for name in ("r", "s"):
         i = 0
@@ -117,21 +144,8 @@ def vectors():
     row("digest of 31 bytes and a zero", "bad", digest=raw(e)[:62] + "00")
     row("negated key", "bad", key=(public[0], P - public[1]))
     row("another key", "bad", key=multiply(number("other"), G))
-    # points that meet: [s]G + [t]P is infinity, or the sum of two equal points
-    t = number("t")
-    s1 = -t * d % N
-    row("sum is infinity", "bad", r=raw((t - s1) % N), s=raw(s1), gmssl=False)
-    s2 = t * d % N
-    r2 = (t - s2) % N
-    row("sum of equal points", "good", e=(r2 - multiply(2 * s2 % N, G)[0]) % N, r=raw(r2), s=raw(s2), gmssl=False)
-    row("off the curve", "key", key=(public[0], public[1] ^ 1), gmssl=False)
-    row("x above p", "key", key=(raw((1 << 256) - 1), raw(public[1])), gmssl=False)
-    row("zero point", "key", key=(0, 0), gmssl=False)
-    p256 = (  # the base point of P-256
-        0x6B17D1F2E12C4247F8BCE6E563A440F277037D812DEB33A0F4A13945D898C296,
-        0x4FE342E2FE1A7F9B8EE7EB4A7C0F9E162BCE33576B315ECECBB6406837BF51F5,
-    )
-    row("point of P-256", "key", key=p256, gmssl=False)
+    _meeting_points(row, d)
+    _keys_that_are_none(row, public)
     return rows
 
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import struct
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from conftest import DATA, shared
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, rsa, utils
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 
+from pyverify.appraise.proof import prove
 from pyverify.evidence.columns import Ragged
 from pyverify.evidence.quote import Quotes
 
@@ -127,3 +132,45 @@ def serialized(values: list[bytes], lists_of: int = 8) -> bytes:
         for part in lists
     )
     return bytes(132) + struct.pack("<I", len(lists)) + body
+
+
+# Quotes signed here, by keys of this run
+
+PRIVATE = {
+    "rsa": rsa.generate_private_key(65537, 2048),
+    "p256": ec.generate_private_key(ec.SECP256R1()),
+}
+POINT = PRIVATE["p256"].public_key().public_numbers()
+X, Y = POINT.x.to_bytes(32), POINT.y.to_bytes(32)
+MODULUS = PRIVATE["rsa"].public_key().public_numbers().n.to_bytes(256)
+VALUES = [hashlib.sha256(bytes([i])).digest() for i in range(8)]
+DIGEST = hashlib.sha256(b"".join(VALUES)).digest()
+
+
+def made(message=None, *, key=None, sig=None, pcrs=None):
+    """A quote signed here: sound unless it is told otherwise."""
+    message = attest(digest=DIGEST) if message is None else message
+    if sig is None:
+        sig = ecdsa(message)
+    return Sample("made", message, sig, ecc_public(X, Y) if key is None else key, pcrs or serialized(VALUES), b"nonce")
+
+
+def ecdsa(message, kind=hashes.SHA256, scheme=0x18, hash_id=0xB):
+    r, s = utils.decode_dss_signature(PRIVATE["p256"].sign(message, ec.ECDSA(kind())))
+    return signature(scheme, hash_id, r.to_bytes(32), s.to_bytes(32))
+
+
+def rsassa(message, kind=hashes.SHA256, scheme=0x14, hash_id=0xB):
+    return signature(scheme, hash_id, PRIVATE["rsa"].sign(message, PKCS1v15(), kind()))
+
+
+MSG = attest(digest=DIGEST)
+RSA_KEY = rsa_public(MODULUS)
+
+
+def proofs_of(samples, **options):
+    return prove(quotes_of(samples), **options)
+
+
+def codes(proofs, i=0):
+    return {finding.code for rows, finding in proofs.findings if i in rows}

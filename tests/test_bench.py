@@ -39,7 +39,8 @@ def bench(*arguments: str) -> str:
 
 
 def test_list_names_the_benches() -> None:
-    assert {"extend", "hash", "scan", "ima", "verify_memory", "verify_parquet"} <= set(bench("--list").split())
+    names = {"extend", "hash", "scan", "ima", "quotes", "verify_memory", "verify_parquet"}
+    assert names <= set(bench("--list").split())
 
 
 @pytest.mark.parametrize(
@@ -70,6 +71,14 @@ def test_lines_of_the_kernels_are_well_formed(name: str, units: set[str]) -> Non
         assert line["bench"] == name and line["isa"] and line["value"] > 0
         assert (line["peer"] is None) == (line["ratio"] is None)
     assert any(line["peer"] == "hashlib" and line["ratio"] > 0 for line in lines)
+
+
+def test_lines_of_quotes_are_well_formed() -> None:
+    _, *lines = map(json.loads, bench("--quick", "--only", "quotes", "--json").splitlines())
+    assert {line["case"].split("-")[0] for line in lines} == {"sha256", "sha384", "sm3_256"}
+    assert {line["unit"] for line in lines} == {"verifies/s", "quotes/s"}
+    assert all(list(line) == KEYS and line["value"] > 0 for line in lines)
+    assert {"cryptography", "gmssl"} <= {line["peer"] for line in lines}
 
 
 @pytest.mark.parametrize("bank", list(BY_NAME))

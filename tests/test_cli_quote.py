@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 from conftest import DATA
@@ -140,6 +142,22 @@ def test_files_that_are_none_of_their_kind_are_3(run, tmp_path, flag):
     assert run(*_files("rsassa"), "-f", tmp_path / "absent")[0] == 3
     (tmp_path / "big").write_bytes(bytes(2 << 20))
     assert run(*_files("rsassa"), flag, tmp_path / "big")[0] == 3
+
+
+def test_info_says_what_verifies_signatures(capfd, monkeypatch):
+    monkeypatch.delenv("PYVERIFY_CRYPTO", raising=False)
+    assert main(["info"]) == 0 and "signatures: libcrypto, OpenSSL 3" in capfd.readouterr().out
+    monkeypatch.setenv("PYVERIFY_CRYPTO", "python")
+    assert main(["info", "--format", "json"]) == 0
+    assert json.loads(capfd.readouterr().out)["signatures"].startswith("cryptography ")
+
+
+def test_one_quote_loads_no_heavy_package():
+    words = ["quote", "verify", *map(str, _files("sm2")), "--format", "json"]
+    code = f"from pyverify.cli.main import main; main({words!r}); import sys; print(*sys.modules)"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=DATA).stdout
+    loaded = {name.split(".")[0] for name in out.splitlines()[-1].split()}
+    assert "numpy" in loaded and not {"pyarrow", "sqlalchemy", "gmssl"} & loaded
 
 
 def test_views_show_faults_and_never_raise():

@@ -5,32 +5,42 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import shutil
 import struct
-import subprocess
 
 import numpy as np
 import pytest
-from conftest import DATA, entry, shared, small_log
+from conftest import DATA, entry, small_log
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, rsa, utils
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from quote_data import (
+    DIGEST,
     KINDS,
-    Sample,
+    MODULUS,
+    MSG,
+    PRIVATE,
+    RSA_KEY,
+    VALUES,
+    X,
+    Y,
     attest,
+    codes,
     ecc_public,
+    ecdsa,
+    made,
+    proofs_of,
     quotes_of,
     recorded,
     rsa_public,
+    rsassa,
     sample,
     selections,
     serialized,
     signature,
 )
 
-from pyverify.algorithms import BANKS, BY_NAME
+from pyverify.algorithms import BANKS
 from pyverify.appraise.coverage import cover
 from pyverify.appraise.proof import BESIDE, NOT_PROVEN, REPLAYED, ProofPolicy, prove
 from pyverify.errors import UsageError
@@ -38,14 +48,6 @@ from pyverify.evidence.columns import Ragged
 from pyverify.evidence.quote import Quotes
 from pyverify.findings import CODES
 from pyverify.replay import replay
-
-
-def proofs_of(samples, **options):
-    return prove(quotes_of(samples), **options)
-
-
-def codes(proofs, i=0):
-    return {finding.code for rows, finding in proofs.findings if i in rows}
 
 
 def flips(data):
@@ -186,36 +188,6 @@ def test_a_quote_forged_with_an_unrestricted_key_is_refused():
     assert not proofs.proven.any()
 
 
-PRIVATE = {
-    "rsa": rsa.generate_private_key(65537, 2048),
-    "p256": ec.generate_private_key(ec.SECP256R1()),
-}
-POINT = PRIVATE["p256"].public_key().public_numbers()
-X, Y = POINT.x.to_bytes(32), POINT.y.to_bytes(32)
-MODULUS = PRIVATE["rsa"].public_key().public_numbers().n.to_bytes(256)
-VALUES = [hashlib.sha256(bytes([i])).digest() for i in range(8)]
-DIGEST = hashlib.sha256(b"".join(VALUES)).digest()
-
-
-def made(message=None, *, key=None, sig=None, pcrs=None):
-    """A quote signed here: sound unless it is told otherwise."""
-    message = attest(digest=DIGEST) if message is None else message
-    if sig is None:
-        sig = ecdsa(message)
-    return Sample("made", message, sig, ecc_public(X, Y) if key is None else key, pcrs or serialized(VALUES), b"nonce")
-
-
-def ecdsa(message, kind=hashes.SHA256, scheme=0x18, hash_id=0xB):
-    r, s = utils.decode_dss_signature(PRIVATE["p256"].sign(message, ec.ECDSA(kind())))
-    return signature(scheme, hash_id, r.to_bytes(32), s.to_bytes(32))
-
-
-def rsassa(message, kind=hashes.SHA256, scheme=0x14, hash_id=0xB):
-    return signature(scheme, hash_id, PRIVATE["rsa"].sign(message, PKCS1v15(), kind()))
-
-
-MSG = attest(digest=DIGEST)
-RSA_KEY = rsa_public(MODULUS)
 BAD = {
     "no key": (made().changed(key=None), {"quote.signature"}),
     "no message": (made().changed(msg=None), {"quote.format"}),
@@ -351,167 +323,6 @@ def test_the_replay_is_tried_where_values_do_not_match():
     zeros = attest(selection=selections((0x12, b"\xff")), digest=hashlib.sha256(bytes(8 * 32)).digest())
     none = prove(quotes_of([made(zeros).changed(pcrs=None)]), replayed=replay([log]))
     assert codes(none) == {"quote.digest"}
-
-
-# Several quotes of one boot
-
-
-def timed(nonce, clock, reset, restart, values, bitmap=b"\xff\0\0", key="p256"):
-    chosen = selections((0xB, bitmap))
-    message = bytearray(attest(nonce=nonce, selection=chosen, digest=hashlib.sha256(b"".join(values)).digest()))
-    at = 8 + 34 + 2 + len(nonce)
-    message[at : at + 16] = struct.pack(">QII", clock, reset, restart)
-    message = bytes(message)
-    if key == "rsa":
-        return Sample("timed", message, rsassa(message), RSA_KEY, serialized(values), nonce)
-    return Sample("timed", message, ecdsa(message), ecc_public(X, Y), serialized(values), nonce)
-
-
-def _cover(samples, rows=None, **options):
-    proofs = proofs_of(samples)
-    assert proofs.sound.all()
-    row_of = np.zeros(len(samples), np.int64) if rows is None else np.array(rows)
-    n = int(row_of.max()) + 1
-    banks = np.full(n, options.pop("banks", 2), np.uint32)
-    eligible = options.pop("eligible", np.ones(len(samples), np.bool_))
-    return cover(proofs, row_of, n, eligible=eligible, required_pcrs=options.pop("pcrs", 0xFF), required_banks=banks)
-
-
-def test_quotes_of_one_boot_count_together():
-    low = timed(b"n", 10, 1, 0, VALUES[:4], b"\x0f\0\0")
-    high = timed(b"n", 11, 1, 0, VALUES[4:], b"\xf0\0\0")
-    both = _cover([low, high, low], rows=[0, 0, 1])
-    assert both.relied.tolist() == [True, True, True]
-    assert both.proven[:, 1].tolist() == [0xFF, 0x0F]
-    assert [both.values["sha256"][0, i].tobytes() for i in range(8)] == VALUES
-    ((rows, finding),) = both.findings
-    assert rows.tolist() == [1] and finding.code == "quote.selection" and "4, 5, 6, 7" in finding.hint
-
-
-@pytest.mark.parametrize("other", [(11, 2, 0, "p256"), (11, 1, 1, "p256"), (11, 1, 0, "rsa")])
-def test_quotes_of_another_boot_or_key_do_not(other):
-    clock, reset, restart, key = other
-    low = timed(b"n", 10, 1, 0, VALUES[:5], b"\x1f\0\0")
-    high = timed(b"n", clock, reset, restart, VALUES[5:], b"\xe0\0\0", key)
-    found = _cover([high, low])
-    assert found.relied.tolist() == [False, True]  # the one that proves more
-    assert found.proven[0, 1] == 0x1F and {f.code for _, f in found.findings} == {"quote.selection"}
-
-
-def test_a_pcr_that_moved_has_its_last_value():
-    first = timed(b"n", 10, 1, 0, VALUES)
-    moved = [*VALUES[:7], hashlib.sha256(b"later").digest()]
-    later = timed(b"n", 20, 1, 0, moved)
-    for order in ([first, later], [later, first]):
-        assert _cover(order).values["sha256"][0, 7].tobytes() == moved[7]
-
-
-def test_banks_that_no_quote_proves_are_missing():
-    one = timed(b"n", 10, 1, 0, VALUES)
-    found = _cover([one], banks=1 << BY_NAME["sha384"].index)
-    assert [f.code for _, f in found.findings] == ["bank.missing"]
-    assert [f.code for _, f in _cover([one], banks=0).findings] == ["bank.missing"]
-    nobody = _cover([one], eligible=np.zeros(1, np.bool_))
-    assert not nobody.relied.any() and not nobody.proven.any() and not nobody.findings
-
-
-# Other people's quotes and other people's verifier
-
-
-def _corpus_key(corpus, text):
-    """The AK that the manifest names: a file, or the one inside a JSON."""
-    path = text.partition(" ")[0]
-    data = (corpus / path).read_bytes()
-    if not path.endswith(".json"):
-        return data
-    document = json.loads(data)
-    import base64
-
-    if "ak_public" in document:
-        return base64.b64decode(document["ak_public"])
-    report = base64.urlsafe_b64decode(document["hcl_report"] + "==")
-    jwks = json.loads(re.search(rb'\{"keys".*\}', report, re.DOTALL)[0].rstrip(b"\0"))["keys"]
-    jwk = next(key for key in jwks if key["kid"] == "HCLAkPub")
-    e, n = (int.from_bytes(base64.urlsafe_b64decode(jwk[part] + "==")) for part in ("e", "n"))
-    return rsa.RSAPublicNumbers(e, n).public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-
-
-def test_every_corpus_quote_gives_the_answer_of_its_manifest():
-    corpus = shared("corpus")
-    records = json.loads((corpus / "manifest.json").read_text())
-    judged = [r for r in records if r["kind"] == "quote" and (r.get("signature") or {}).get("ak")]
-    assert len(judged) >= 11
-    everything = ProofPolicy(hashes=tuple(b.name for b in BANKS), bare_keys=True)
-    for record in judged:
-        assert record["signature"]["result"].startswith("ok")
-        msg = (corpus / record["file"]).read_bytes()
-        beside = record["file"].replace("quote.bin", "quote.sig").replace("quote.out", "quotesig.out")
-        sig = (corpus / beside).read_bytes()
-        values = json.dumps(record["expected_pcrs"]["values"]).encode()
-        one = Sample(record["file"], msg, sig, _corpus_key(corpus, record["signature"]["ak"]), values, b"")
-        proofs = proofs_of([one], policy=everything)
-        assert proofs.signature_ok[0], record["file"]
-        assert proofs.sound[0] == record["quote_digest_ok"], (record["file"], codes(proofs))
-        changed = one.changed(msg=msg[:-1] + bytes([msg[-1] ^ 1]))
-        assert not proofs_of([changed], policy=everything).signature_ok[0]
-        by_default = proofs_of([one])
-        if "sha1)" in record["signature"]["result"]:
-            assert codes(by_default) == {"quote.scheme"}
-
-
-def _checkquote(tmp_path, one, pem, hash_name):
-    for name in ("msg", "sig", "pcrs"):
-        (tmp_path / name).write_bytes(getattr(one, name))
-    command = [
-        "tpm2_checkquote",
-        "-u",
-        pem,
-        "-m",
-        "msg",
-        "-s",
-        "sig",
-        "-f",
-        "pcrs",
-        "-g",
-        hash_name,
-        "-q",
-        one.nonce.hex(),
-    ]
-    return subprocess.run(command, cwd=tmp_path, capture_output=True, check=False).returncode == 0
-
-
-@pytest.mark.parametrize("kind", ["rsassa", "rsapss", "ecdsa_p256", "ecdsa_p384"])
-def test_tpm2_checkquote_says_the_same(kind, tmp_path):
-    """tpm2-tools 5.4 refuses good RSAPSS quotes, and cannot read an SM2 key at all."""
-    if not shutil.which("tpm2_checkquote"):
-        pytest.skip("no tpm2_checkquote")
-    one = sample(kind)
-    hash_name = "sha384" if kind == "ecdsa_p384" else "sha256"
-    rng = np.random.default_rng(3)
-    cases = [one, one.changed(nonce=one.nonce[:-1] + b"\0"), one.changed(nonce=b"\0")]
-    for part, count in (("msg", 25), ("sig", 15)):
-        for at in rng.integers(0, len(getattr(one, part)), count):
-            data = bytearray(getattr(one, part))
-            data[at] ^= 1 << int(rng.integers(8))
-            cases.append(one.changed(**{part: bytes(data)}))
-    for pcr in range(8):
-        data = bytearray(one.pcrs)
-        data[136 + 4 + 66 * pcr + 2 + pcr] ^= 1
-        cases.append(one.changed(pcrs=bytes(data)))
-    proofs = proofs_of(cases)
-    ours = [bool(proofs.sound[i]) and proofs.nonces[i] == case.nonce for i, case in enumerate(cases)]
-    theirs = [_checkquote(tmp_path, case, one.folder / "ak.pem", hash_name) for case in cases]
-    assert ours == [True] + [False] * (len(cases) - 1)
-    assert theirs == ([False] * len(cases) if kind == "rsapss" else ours)
-
-
-def test_tpm2_checkquote_says_the_same_of_the_recordings(tmp_path):
-    if not shutil.which("tpm2_checkquote"):
-        pytest.skip("no tpm2_checkquote")
-    samples = [s for s in recorded() if s.ak in ("rsa", "ecc", "ecc384", "rsasha384")][::9]
-    assert len(samples) > 50
-    for one in samples:
-        assert _checkquote(tmp_path, one, one.folder / "ak" / f"ak_{one.ak}.pem", one.hash_name), one.name
 
 
 def test_a_batch_of_nothing_is_a_batch_of_nothing():

@@ -142,16 +142,18 @@ def selection_digests(
     missing = [b.index for b in BANKS if b.name not in values]
     can &= ~np.any(attests["selected"][:, missing] != 0, axis=1)
     digests = np.zeros((len(quotes), _native.DIGEST_ROOM), np.uint8)
-    kinds = np.column_stack([banks.astype(np.int64), attests["bank"].astype(np.int64), attests["mask"]])
     rows = np.flatnonzero(can)
     if not len(rows):
         return can, digests
-    distinct, kind_of = np.unique(kinds[rows], axis=0, return_inverse=True)
-    width = attests["bank"].shape[1]
-    for number, kind in enumerate(distinct):
-        chosen = rows[kind_of.reshape(-1) == number]
+    # Quotes of one kind, with the same hash and selections, are done together; most of a fleet is of one.
+    width = int(attests["n_selections"][rows].max())
+    kinds = np.column_stack([banks, attests["bank"][:, :width], attests["mask"][:, :width]])[rows]
+    as_bytes = np.ascontiguousarray(kinds).view(np.dtype((np.void, kinds.shape[1] * kinds.itemsize))).reshape(-1)
+    _, example, kind_of = np.unique(as_bytes, return_index=True, return_inverse=True)
+    for number, kind in enumerate(kinds[example]):
+        chosen = rows[kind_of == number]
         parts = [
-            values[BANKS[b].name][chosen][:, list(pcrs_of(int(mask)))].reshape(len(chosen), -1)
+            values[BANKS[b].name][chosen[:, None], list(pcrs_of(int(mask)))].reshape(len(chosen), -1)
             for b, mask in zip(kind[1 : 1 + width], kind[1 + width :], strict=True)
             if mask
         ]

@@ -108,7 +108,8 @@ def _verify_sm2(r: int, s: int, x: int, y: int, digest: bytes) -> int:
         return _native.RANGE
     if len(digest) != 32:
         return _native.UNUSABLE
-    checker = CryptSM2(private_key="", public_key=f"{x:064x}{y:064x}")
+    checker = CryptSM2(private_key="", public_key="")
+    checker.public_key = f"{x:064x}{y:064x}"  # given at once, it would lose the zeros and fours that x may begin with
     try:
         good = checker.verify(f"{r:064x}{s:064x}", digest)
     except TypeError:  # the sum of the two points is infinity, which gmssl does not know

@@ -98,11 +98,14 @@ static int any_verify(void *context, const uint8_t *signature, size_t size, cons
   }
   return context != NULL && (sum || !sum);
 }
+static int any_point(void *key, const uint8_t *point, size_t size) {
+  return key != NULL && point[0] == 4 && (point[size - 1] || !point[size - 1]);
+}
 static int any_number(void *context, int number) { return context != NULL && number != 0; }
 static int any_hash(void *context, const void *hash) { return context != NULL && hash != NULL; }
 static void nothing(void) {}
 
-static const pv_crypto believer = {any_new, any_from_key, free, any_init, any_key, free, any_init,
+static const pv_crypto believer = {any_new, any_from_key, free, any_init, any_key, any_point, free, any_init,
                                    any_verify, any_number, any_hash, any_number, nothing, {"1", "2", "3", "4", "5"}};
 
 static void check_verify(bytes signature, bytes key) {
