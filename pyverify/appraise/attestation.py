@@ -121,13 +121,13 @@ def attest(
         policy=ProofPolicy(hashes=policy.banks_allowed),
         replayed=replayed,
         row_of=row_of,
-        in_za=_signs_in_za(references, enrolled),
+        in_za=np.array([mode == Sm2Mode.ZA for mode in _enrolled_as(references, enrolled, "sm2_mode")], np.bool_),
     )
     for numbers, finding in proofs.findings:
         findings.add_to_all(row_of[numbers], finding)
     hint = "the key that signed is not enrolled for this machine"
     findings.add_to_all(row_of[proofs.signature_ok & ~known], Finding("key.unknown", Severity.HIGH, hint))
-    levels = _key_levels(references, enrolled)
+    levels = np.array([KEY_LEVELS.index(of or "none") for of in _enrolled_as(references, enrolled, "level")], np.int64)
     _refuse_weak_keys(levels, known & proofs.signature_ok, row_of, policy, findings)
     attests = _what_spends(proofs, sent, names)
     fresh = _freshness(proofs, names, attests, references, policy, as_of)
@@ -151,16 +151,11 @@ def attest(
     return _in_rows(coverage, proofs, sent, names, attests, levels, fresh, references)
 
 
-def _signs_in_za(references: References, enrolled: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
-    """Whether the key of each quote was enrolled as one that signs SM3(ZA || attest): never tried, always told."""
-    modes = references.identity.columns.field("sm2_mode").to_pylist()
-    return np.fromiter((i >= 0 and modes[i] == Sm2Mode.ZA for i in enrolled.tolist()), np.bool_, len(enrolled))
-
-
-def _key_levels(references: References, enrolled: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
-    """Of each quote the place of its key's level in KEY_LEVELS; 0, none, where the key is unknown."""
-    column = references.identity.columns.field("level").to_pylist()
-    return np.array([KEY_LEVELS.index(column[i]) if i >= 0 else 0 for i in enrolled.tolist()], np.int64)
+def _enrolled_as(references: References, enrolled: npt.NDArray[np.int32], fact: str) -> list[str | None]:
+    """A fact of the key of each quote, None where it is unknown."""
+    known = pa.array(np.maximum(enrolled, 0), mask=enrolled < 0)
+    values: list[str | None] = references.identity.columns.field(fact).take(known).to_pylist()
+    return values
 
 
 def _refuse_weak_keys(
