@@ -21,7 +21,7 @@ from pyverify.appraise.finding_columns import FindingColumns
 from pyverify.appraise.judged_logs import JudgedLogs, judged_logs
 from pyverify.appraise.log_checks import check_logs
 from pyverify.appraise.policy import Policy
-from pyverify.appraise.replay_check import replay_findings
+from pyverify.appraise.replay_check import replay_findings, source_findings
 from pyverify.appraise.rows import conform, evidence_ids, has_values, log_digests, row_faults
 from pyverify.appraise.stages import stage_columns
 from pyverify.appraise.structure import fault_findings
@@ -126,10 +126,13 @@ class Appraisal:
                 masks.compare | masks.report,
                 self.findings,
             )
+            self._tell_sources(judged_as, judgeable, replayed, proven)
             covered = self._covered(self.attestation, masks, required)
             judged &= covered
             self.findings.high |= judgeable & ~covered
-            pcrs = PcrValues(self.attestation.values, {bank: mask != 0 for bank, mask in proven.items()})
+            quoted = self.attestation.proven
+            usable = {bank: masks.compare & ~mask == 0 for bank, mask in quoted.items()}
+            pcrs = PcrValues(self.attestation.values, usable)
         comparison = Comparison(self.references, masks, self.baseline, judged, required)
         comparison.compare(pcrs, self.findings)
         stage_values = comparison.explain(judged_as.logs, pcrs, self.findings)
@@ -184,6 +187,20 @@ class Appraisal:
             required_banks=required,
             findings=self.findings,
         )
+
+    def _tell_sources(
+        self,
+        judged_as: JudgedLogs,
+        judgeable: npt.NDArray[np.bool_],
+        replayed: Replayed,
+        proven: dict[str, npt.NDArray[np.uint32]],
+    ) -> None:
+        """Which PCRs it takes a userspace log to explain; few rows have one."""
+        rows = np.flatnonzero(judged_as.has_userspace & judgeable)
+        if not len(rows) or self.attestation is None:
+            return
+        firmware = replay(Ragged.of([self.logs[row] for row in rows.tolist()]), tuple(replayed.values))
+        source_findings(rows, firmware, replayed, proven, self.attestation.values, self.findings)
 
     def _covered(
         self, attestation: Attestation, masks: PcrMasks, required: npt.NDArray[np.uint32]

@@ -12,6 +12,7 @@ from pyverify import _native
 from pyverify.algorithms import BANKS, PCRS, pcrs_of
 from pyverify.appraise.finding_columns import FindingColumns
 from pyverify.evidence.pcrs import pcr_name
+from pyverify.evidence.sources import explain
 from pyverify.findings import Finding, Severity
 from pyverify.replay import Replayed
 
@@ -109,3 +110,30 @@ def _without_capped(
     left = wrong.copy()
     left[rows[capped]] = 0
     return left
+
+
+def source_findings(
+    rows: npt.NDArray[np.intp],
+    firmware: Replayed,
+    whole: Replayed,
+    proven: Mapping[str, npt.NDArray[np.uint32]],
+    authentic: Mapping[str, npt.NDArray[np.uint8]],
+    findings: FindingColumns,
+) -> None:
+    """Says which PCRs take both the firmware's log and systemd's to explain (``replay.prefix``).
+
+    Args:
+        rows: those that sent a userspace log.
+        firmware: what the firmware's logs of these rows alone lead to, one a row.
+        whole: what the logs of all rows lead to with userspace logs behind them.
+        proven: by bank the PCRs of each row, a bit each, whose values are authentic.
+        authentic: by bank these values.
+        findings: where to.
+    """
+    for bank, values in firmware.values.items():
+        for i, row in enumerate(rows.tolist()):
+            known = int(proven[bank][row])
+            after = [("event log", values[i]), ("userspace log", whole.values[bank][row])]
+            for pcr in pcrs_of(explain(after, authentic[bank][row], known).later):
+                hint = f"{pcr_name(pcr)}: the firmware's log explains a part of it, the userspace log the rest"
+                findings.add(row, Finding("replay.prefix", Severity.INFO, hint, pcr, bank))
