@@ -17,9 +17,12 @@ from pyverify.baseline.model import EventSequence, start_of
 from pyverify.baseline.references import References
 from pyverify.evidence import event_types
 from pyverify.evidence.ccel import CCEL_REGISTERS
+from pyverify.evidence.columns import Ragged
+from pyverify.evidence.data_check import VERIFIED, check_data
 from pyverify.evidence.event_data import describe
 from pyverify.evidence.eventlog import Event, EventLog
 from pyverify.evidence.pcrs import pcr_name
+from pyverify.evidence.scanned import ScannedLogs
 from pyverify.findings import Finding, Severity
 
 MAX_FINDINGS: Final = 100
@@ -52,6 +55,7 @@ def difference_findings(
     """
     names = [register.name for register in CCEL_REGISTERS] if registers else [pcr_name(pcr) for pcr in range(PCRS)]
     anywhere = int(np.bitwise_or.reduce(list(differs.values()), initial=0))
+    proven = check_data(ScannedLogs.of(Ragged.of([log.data])), list(differs)).verified == VERIFIED
 
     def differing(mask: int) -> list[_Differing]:
         found = []
@@ -59,7 +63,8 @@ def difference_findings(
             bank = next(bank for bank in TO_SHOW if differs.get(bank, 0) >> pcr & 1)
             expected = references.allowed_value(bank, profile, pcr)
             sequences = [s for s in references.sequences(profile, pcr) if bank in s.digests]
-            found.append(_Differing(log, pcr, names[pcr], bank, sequences, expected, values[bank][pcr].tobytes()))
+            actual = values[bank][pcr].tobytes()
+            found.append(_Differing(log, proven, pcr, names[pcr], bank, sequences, expected, actual))
         return found
 
     changes = [(pcr, change) for pcr in differing(compare) for change in pcr.changes]
@@ -75,6 +80,8 @@ class _Differing:
     """A PCR that differs, in one of the banks in which it does."""
 
     log: EventLog
+    proven: npt.NDArray[np.bool_]
+    """Events whose data is what was measured: only their text can be believed."""
     pcr: int
     name: str
     bank: str
@@ -157,7 +164,7 @@ class _Differing:
         return Finding(
             f"baseline.event-{change.kind}",
             Severity.HIGH,
-            f"{self.name}: {_in_words(was, new, change)}",
+            f"{self.name}: {_in_words(was, new, change, proven=new is not None and bool(self.proven[new.number]))}",
             self.pcr,
             self.bank,
             None if new is None else new.number,
@@ -166,11 +173,12 @@ class _Differing:
         )
 
 
-def _in_words(was: str | None, new: Event | None, change: Change) -> str:
-    """What happened to an event. Quoted text is the log's own word for it, which nobody vouches for."""
+def _in_words(was: str | None, new: Event | None, change: Change, *, proven: bool) -> str:
+    """What happened to an event. Quoted text is the log's own word for it; where it is unproven nobody vouches for it."""
     now = "" if new is None else f"{new.type_name} “{describe(new.pcr, new.type_hint, new.data)}”"
+    mark = "" if proven else " (unproven)"
     if change.kind == "moved":
-        return f"{now} is event {change.actual} of this PCR, in the baseline {change.expected}"
+        return f"{now}{mark} is event {change.actual} of this PCR, in the baseline {change.expected}"
     if change.kind == "changed":
-        return f"{now} has other contents" if was == now else f"{was} became {now}"
-    return f"{now} is new" if change.kind == "added" else f"{was} is missing"
+        return f"{now}{mark} has other contents" if was == now else f"{was} became {now}{mark}"
+    return f"{now}{mark} is new" if change.kind == "added" else f"{was} is missing"

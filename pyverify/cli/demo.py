@@ -76,7 +76,7 @@ def demo(args: argparse.Namespace) -> int:
         print(f"  {machine:<7} {boot}  {verdict:<10}  {story}")
     print(
         f"\nThe first boots are trusted, since they are the baseline. Every detail of one machine:\n\n$ pyverify "
-        f"{shlex.join(['explain', *common, 'web-1'])}\n\nThe store is kept in {folder}; remove it when you are done."
+        f"{shlex.join(['explain', common[0], 'web-1', *common[1:]])}\n\nThe store is kept in {folder}; remove it when you are done."
     )
     for line in wrong:
         print(f"NOT AS EXPECTED: {line}")
