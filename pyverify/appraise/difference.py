@@ -174,7 +174,7 @@ class _Differing:
 
 
 def _in_words(was: str | None, new: Event | None, change: Change, *, proven: bool) -> str:
-    """What happened to an event. Quoted text is the log's own word for it; where it is unproven nobody vouches for it."""
+    """What happened to an event. Quoted text is the log's own word for it; nobody vouches for what is unproven."""
     now = "" if new is None else f"{new.type_name} “{describe(new.pcr, new.type_hint, new.data)}”"
     mark = "" if proven else " (unproven)"
     if change.kind == "moved":

@@ -74,9 +74,11 @@ def demo(args: argparse.Namespace) -> int:
     print("\nWhat to see in it:\n")
     for (machine, boot), (verdict, _, story) in EXPECTED.items():
         print(f"  {machine:<7} {boot}  {verdict:<10}  {story}")
+    archive, *options = common
     print(
-        f"\nThe first boots are trusted, since they are the baseline. Every detail of one machine:\n\n$ pyverify "
-        f"{shlex.join(['explain', common[0], 'web-1', *common[1:]])}\n\nThe store is kept in {folder}; remove it when you are done."
+        "\nThe first boots are trusted, since they are the baseline. Every detail of one machine:\n\n"
+        f"$ pyverify {shlex.join(['explain', archive, 'web-1', *options])}\n\n"
+        f"The store is kept in {folder}; remove it when you are done."
     )
     for line in wrong:
         print(f"NOT AS EXPECTED: {line}")
