@@ -26,8 +26,8 @@ _ROOM: Final = _native.IMA_DIGEST_ROOM
 class LearnedIma:
     """The part of a snapshot that says what may run.
 
-    Names are distinct and sorted; members are their digests, sorted by name, kind and bytes; a set is the numbers of
-    its members, which increase.
+    Names are distinct; members are their digests, in the order of name, kind and bytes; a set is the numbers of its
+    members, which increase.
     """
 
     def __init__(self, paths: pa.Array, members: pa.StructArray, sets: pa.LargeListArray) -> None:
@@ -42,14 +42,12 @@ class LearnedIma:
         if any(column.null_count for column in (self._paths, self._members, *fields, self._sets, self._numbers_column)):
             return False
         path, kinds, digests, numbers = self._path, self._kinds, self._digests, self._numbers
-        order = np.empty((len(path), 8 + _ROOM), np.uint8)
-        order[:, :4], order[:, 4:8] = path.astype(">u4")[:, None].view(np.uint8), kinds.astype(">u4")[:, None].view(np.uint8)
-        order[:, 8:] = digests
-        keys = order.view(f"S{8 + _ROOM}")[:, 0]
+        numbers_first = np.stack([path, kinds], axis=1).astype(">u4").view(np.uint8)
+        keys = np.concatenate([numbers_first, digests], axis=1).view(f"S{8 + _ROOM}")[:, 0]
         is_first = np.zeros(len(numbers) + 1, np.bool_)
         is_first[self._set_at.astype(np.int64)] = True
         return bool(
-            pc.all(pc.less(self._paths[:-1], self._paths[1:]), min_count=0).as_py()
+            pc.count_distinct(self._paths).as_py() == len(self._paths)
             and np.all(path < len(self._paths))
             and all(_are_digests(digests, kinds, kind) for kind in np.unique(kinds).tolist())
             and np.all(keys[:-1] < keys[1:])

@@ -79,7 +79,7 @@ SCHEMA: Final = pa.schema(
         ("set_at", pa.large_list(pa.uint64())),
         ("members", pa.large_list(pa.uint32())),
         ("sequences", pa.large_list(_SEQUENCE)),
-        ("ima_paths", pa.large_list(pa.large_binary())),  # in their order
+        ("ima_paths", pa.large_list(pa.large_binary())),  # each once
         ("ima_members", pa.large_list(_IMA_MEMBER)),  # in the order of path, kind, digest
         ("ima_sets", pa.large_list(pa.large_list(pa.uint32()))),  # numbers of members, increasing
         ("enrolled", pa.large_list(_ENROLLED)),  # in the order of ak_name
