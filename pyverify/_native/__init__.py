@@ -26,6 +26,7 @@ from pyverify._native.ima import IMA_LEGACY as IMA_LEGACY
 from pyverify._native.ima import IMA_LIST_DTYPE as IMA_LIST_DTYPE
 from pyverify._native.ima import IMA_MAX_ENTRIES as IMA_MAX_ENTRIES
 from pyverify._native.ima import IMA_MAX_SIZE as IMA_MAX_SIZE
+from pyverify._native.ima import IMA_NO_ALGORITHM as IMA_NO_ALGORITHM
 from pyverify._native.ima import Messages as Messages
 from pyverify._native.ima import ima_algorithm as ima_algorithm
 from pyverify._native.ima import ima_algorithm_name as ima_algorithm_name

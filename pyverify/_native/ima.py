@@ -70,6 +70,7 @@ IMA_FLAGS: Final[dict[str, int]] = {
 
 IMA_MAX_SIZE: Final = int(lib.PV_IMA_MAX_SIZE)
 IMA_MAX_ENTRIES: Final = int(lib.PV_IMA_MAX_ENTRIES)
+IMA_NO_ALGORITHM: Final = int(lib.PV_IMA_NO_ALGORITHM)
 IMA_LEGACY: Final = int(lib.PV_IMA_LEGACY)
 
 _LEGACY_MESSAGE: Final = 276  # digest, and name padded to 256 (SPEC 7.3)

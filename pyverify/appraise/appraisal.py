@@ -17,6 +17,8 @@ import pyarrow.compute as pc
 from pyverify.algorithms import banks_of, mask_of
 from pyverify.appraise.comparison import Comparison, PcrMasks, PcrValues, StageValues
 from pyverify.appraise.finding_columns import FindingColumns
+from pyverify.appraise.ima_judgement import ImaJudgement, judge_ima
+from pyverify.appraise.ima_start import values_at_start
 from pyverify.appraise.judged_logs import judged_logs
 from pyverify.appraise.log_checks import check_logs
 from pyverify.appraise.policy import Policy
@@ -114,8 +116,21 @@ class _Appraisal:
         comparison = Comparison(self.references, masks, self.baseline, judged, wanted)
         comparison.compare(pcrs, self.findings)
         stage_values = comparison.explain(judged_as.logs, pcrs, self.findings)
+        at_start = values_at_start(self.batch, self.logs, judged_as, pcrs)
+        ima = judge_ima(
+            self.batch,
+            references=self.references,
+            baseline=np.where(judged, self.baseline, -1),
+            judged=judgeable,
+            values=at_start.values,
+            usable=at_start.usable,
+            quoted={},
+            authentic={},
+            policy=self.policy,
+            findings=self.findings,
+        )
         self._ignored_quotes()
-        return self._table(judged, comparison, masks, empty, stage_values)
+        return self._table(judged, comparison, masks, empty, stage_values, ima)
 
     def _wanted_banks(self) -> npt.NDArray[np.uint32]:
         """For each row the banks that are compared: those of the learning boot that the policy allows."""
@@ -125,8 +140,13 @@ class _Appraisal:
         return wanted
 
     def _replay(self, logs: Ragged, wanted: npt.NDArray[np.uint32]) -> Replayed:
-        """Only banks that some row is compared in are replayed; a log without a baseline is still read for faults."""
+        """Only banks that some row is compared in are replayed; a log without a baseline is still read for faults.
+
+        Beside an IMA list it is replayed too: its boot_aggregate is of these PCRs, and the list may be learned.
+        """
         banks = int(np.bitwise_or.reduce(wanted, initial=np.uint32(0)))
+        if not self.known.all() and has_values(self.batch, "ima"):
+            banks |= mask_of(self.policy.banks_allowed)
         return replay(logs, banks_of(banks))
 
     def _baseline_findings(self, judgeable: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
@@ -169,6 +189,7 @@ class _Appraisal:
         masks: PcrMasks,
         empty: npt.NDArray[np.bool_],
         shown: StageValues,
+        ima: ImaJudgement,
     ) -> pa.RecordBatch:
         baselines = [self.references.columns.field(n).take(self.baseline_index) for n in ("scope", "id", "version")]
         policy = self.policy
@@ -186,7 +207,7 @@ class _Appraisal:
             "baseline": pa.StructArray.from_arrays(baselines, fields=list(BASELINE_TYPE), mask=pa.array(~self.known)),
             "pcrs_proven": bank_masks({}, self.n),
             "pcrs_unproven": bank_masks(masks_in(comparison.banks, masks.compare | masks.report), self.n),
-            "stages": stage_columns(differs, judged, policy.compare_mask, shown),
+            "stages": stage_columns(differs, judged, policy.compare_mask, shown, ima.judged, ima.bad),
             "findings": self.findings.to_arrow(),
         }
         return verdict_table(self.n, columns)
