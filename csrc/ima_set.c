@@ -33,6 +33,15 @@ static uint64_t lower_bound(const uint32_t *numbers, uint64_t n, uint64_t wanted
   return at;
 }
 
+/* How many numbers from the start of an increasing run are below this one: looked for from there, as they are few. */
+static uint64_t count_below(const uint32_t *numbers, uint64_t n, uint64_t wanted) {
+  uint64_t reach = 1;
+  while (reach < n && numbers[reach - 1] < wanted) {
+    reach = reach < n / 2 ? 2 * reach : n;
+  }
+  return n ? lower_bound(numbers, reach, wanted) : 0;
+}
+
 /* Where in a run of members of one path the one with this digest is, or n. Numbers that are no member are not it. */
 static uint64_t find_member(const table *t, const uint32_t *run, uint64_t n, uint32_t kind, const uint8_t *digest) {
   uint64_t low = 0, high = n;
@@ -62,7 +71,7 @@ static uint8_t judge(const table *t, const uint32_t *set, uint64_t n, const uint
     return PV_IMA_ADDED;
   }
   const uint32_t *run = set + lower_bound(set, n, t->members_at[path]);
-  uint64_t n_run = lower_bound(run, n - (uint64_t)(run - set), t->members_at[path + 1]);
+  uint64_t n_run = count_below(run, n - (uint64_t)(run - set), t->members_at[path + 1]);
   if (!n_run) {
     return PV_IMA_ADDED;
   }
