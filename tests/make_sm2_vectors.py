@@ -59,6 +59,14 @@ def raw(value, size=32):
     return value.to_bytes(size).hex()
 
 
+def key_from_04():
+    """A private key whose x begins with 04: gmssl takes that for the mark of a point, and strips zeros and fours."""
+    i = 0
+    while multiply(number("04", i), G)[0] >> 248 != 4:
+        i += 1
+    return number("04", i)
+
+
 def vectors():
     d = number("key")
     public = multiply(d, G)
@@ -88,9 +96,10 @@ def vectors():
     for words, digest in (("zero", 0), ("n", N), ("all ones", (1 << 256) - 1), ("one", 1)):
         a, b = sign(d, digest, number("k", words))
         row(f"digest {words}", "good", e=digest, r=raw(a), s=raw(b))
-    for words, key in (("1", 1), ("n - 2", N - 2)):
+    edges = (("private key 1", 1, True), ("private key n - 2", N - 2, True), ("x begins with 04", key_from_04(), False))
+    for words, key, gmssl in edges:
         a, b = sign(key, e, number("k"))
-        row(f"private key {words}", "good", r=raw(a), s=raw(b), key=multiply(key, G))
+        row(words, "good", r=raw(a), s=raw(b), key=multiply(key, G), gmssl=gmssl)
     # r and s with a zero byte in front: in full width, and without it
     for name in ("r", "s"):
         i = 0

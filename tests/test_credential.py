@@ -15,20 +15,16 @@ from cryptography.hazmat.decrepit.ciphers.modes import CFB
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pyverify.errors import EvidenceError, UsageError
 from pyverify.evidence import sm2
 from pyverify.evidence.credential import make_credential
-from pyverify.evidence.public_area import (
-    SM2_P256,
-    EccKey,
-    RsaKey,
-    attestation_key_faults,
-    endorsement_key_faults,
-    parse,
-)
+from pyverify.evidence.curves import SM2
+from pyverify.evidence.keys import SM2_SPKI
+from pyverify.evidence.public_area import EccKey, RsaKey, attestation_key_faults, endorsement_key_faults, parse
 
 SECRET = bytes(range(32))
 AK_NAME = b"\x00\x0b" + bytes(32)
@@ -67,7 +63,7 @@ def rsa_key():
 def test_the_name_is_that_of_the_specification():
     assert parse(KAT).name == parse(sized(KAT)).name == KAT_NAME
     assert isinstance(parse(KAT).key, EccKey)
-    assert parse(KAT).key.curve == SM2_P256
+    assert parse(KAT).key.curve == SM2.id
     assert attestation_key_faults(parse(KAT)) == []
 
 
@@ -94,6 +90,8 @@ def test_public_areas_of_recorded_endorsement_keys():
         area = parse(path.read_bytes())
         assert endorsement_key_faults(area) == []
         assert attestation_key_faults(area)
+        bits = {32: 128, 48: 256}[area.name_hash.size]  # TCG EK Credential Profile, annex B: AES in CFB mode
+        assert area.symmetric == (6, bits, 0x43)
         seen.add(type(area.key))
     assert seen == {RsaKey, EccKey}
 
@@ -265,24 +263,47 @@ R = 0xF5A03B0648D2C4630EEAC513E1BB81A15944DA3827D5B74143AC7EACEEE720B3
 S = 0xB1B6AA29DF212FD8763182BC0D421CA1BB9038FD1F7F42D4840B69C485BBC1AA
 
 
+def der(*numbers):
+    """A SEQUENCE of INTEGERs, negative ones too, which the library does not write."""
+    body = b""
+    for number in numbers:
+        content = number.to_bytes(number.bit_length() // 8 + 1, "big", signed=True)
+        body += bytes([2, len(content)]) + content
+    return bytes([0x30, len(body)]) + body
+
+
+def verifies(x, y, r, s, message):
+    public = struct.pack(">HHIHHHHHH", 0x23, 0x12, 0x50072, 0, 0x10, 0x1B, 0x12, 0x20, 0x10)
+    return sm2.verify_with_za(public + sized(x.to_bytes(32)) + sized(y.to_bytes(32)), der(r, s), message)
+
+
 def test_the_standard_sm2_signature_verifies():
     assert sm2.za(*KEY).hex().upper() == "B2E14C5C79C6DF5B85F4FE7ED8DB7A262B9DA7E07CCB0EA9F4747B8CCDA8A4F3"
-    assert sm2.verify_with_za(*KEY, R, S, b"message digest")
+    assert verifies(*KEY, R, S, b"message digest")
+    assert sm2.verify_with_za(SM2_SPKI + b"".join(n.to_bytes(32) for n in KEY), der(R, S), b"message digest")
 
 
 @pytest.mark.parametrize(
     ("r", "s"),
-    [(0, S), (R, 0), (R, sm2.N), (R + sm2.N, S), (R, S + sm2.N), (R, sm2.N - S), (R, sm2.N - R), (1, 1), (-R, S)],
+    [(0, S), (R, 0), (R, SM2.n), (R + SM2.n, S), (R, S + SM2.n), (R, SM2.n - S), (R, SM2.n - R), (1, 1), (-R, S)],
 )
 def test_sm2_signatures_out_of_range_do_not(r, s):
-    assert not sm2.verify_with_za(*KEY, r, s, b"message digest")
+    assert not verifies(*KEY, r, s, b"message digest")
 
 
 def test_sm2_signatures_of_other_messages_keys_and_modes_do_not():
-    assert not sm2.verify_with_za(*KEY, R, S, b"message digesT")
-    assert not sm2.verify_with_za(KEY[0], KEY[1] ^ 1, R, S, b"message digest")
-    assert not sm2.verify_digest(*KEY, R, S, hashlib.new("sm3", b"message digest").digest())
-    digest_r = 0xCA0EA5B47728EFA5F9E1989508CD3069A2E6F85F7F5125C1A843F3EBFCAD87EA
+    assert not verifies(*KEY, R, S, b"message digesT")
+    assert not verifies(KEY[0], KEY[1] ^ 1, R, S, b"message digest")
+    digest_r = 0xCA0EA5B47728EFA5F9E1989508CD3069A2E6F85F7F5125C1A843F3EBFCAD87EA  # over the digest alone
     digest_s = 0x9F63ABE109485C501C147632BC3D53D297D860A8DF2ED3619FD75A776C93FF8C
-    assert sm2.verify_digest(*KEY, digest_r, digest_s, hashlib.new("sm3", b"message digest").digest())
-    assert not sm2.verify_with_za(*KEY, digest_r, digest_s, b"message digest")
+    assert not verifies(*KEY, digest_r, digest_s, b"message digest")
+
+
+def test_an_sm2_signature_needs_an_sm2_key(rsa_key):
+    message, p256 = b"message digest", ec.generate_private_key(ec.SECP256R1())
+    signed = p256.sign(message, ec.ECDSA(hashes.SHA256()))
+    for key in (p256, rsa_key):
+        spki = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        assert not sm2.verify_with_za(spki, signed, message)
+    for key in (b"", SM2_SPKI, SM2_SPKI + bytes(64), SM2_SPKI + bytes(65)):
+        assert not sm2.verify_with_za(key, der(R, S), message)

@@ -15,6 +15,7 @@ from pyverify.evidence import signatures, tpm_names
 from pyverify.evidence.columns import Ragged
 from pyverify.evidence.curves import SM2
 from pyverify.evidence.keys import Keys, gather
+from pyverify.evidence.sm2 import za_digests
 
 DIGEST_MODE: Final = "digest"
 ZA_MODE: Final = "za"
@@ -25,7 +26,6 @@ NO_HASH: Final = -1
 """Bank number of a hash that is not known here."""
 
 _SM3: Final = BANKS[-1].index
-_SM2_ID: Final = b"1234567812345678"  # GM/T 0009
 _BANK_OF: Final = {bank.id: bank.index for bank in BANKS}
 
 
@@ -150,21 +150,10 @@ def signed_digests(quotes: Quotes, sm2_mode: str = DIGEST_MODE) -> npt.NDArray[n
             digests[chosen, : bank.size] = _native.hash_messages(bank.index, blob, starts)
     chosen = np.flatnonzero(in_za & (banks == _SM3))
     if len(chosen):
-        items = [
-            _za(*quotes.keys.point(i)) + quotes.messages[i][int(quotes.attests["at"][i]) :] for i in chosen.tolist()
-        ]
-        prefixed = Ragged.of(list(items))
-        digests[chosen, : BANKS[_SM3].size] = _native.hash_messages(_SM3, prefixed.blob, prefixed.offsets)
+        points = [quotes.keys.point(i) for i in chosen.tolist()]
+        bodies = [quotes.messages[i][int(quotes.attests["at"][i]) :] for i in chosen.tolist()]
+        digests[chosen, : BANKS[_SM3].size] = za_digests(points, bodies)
     return digests
-
-
-def _za(x: int, y: int) -> bytes:
-    """ZA of a key: SM3 over the user's id, the curve and the point (GB/T 32918.2 section 5.5; SPEC 8.3)."""
-    bits = (len(_SM2_ID) * 8).to_bytes(2)
-    numbers = (SM2.p - 3, SM2.b, SM2.gx, SM2.gy, x, y)
-    item = Ragged.of([bits + _SM2_ID + b"".join(number.to_bytes(SM2.size) for number in numbers)])
-    digest: bytes = _native.hash_messages(_SM3, item.blob, item.offsets)[0].tobytes()
-    return digest
 
 
 def verify_signatures(
