@@ -8,7 +8,6 @@ import pytest
 from conftest import DATA
 from quote_data import KINDS, sample
 
-from pyverify.cli.main import main
 from pyverify.cli.views import key as key_view
 from pyverify.cli.views import quote as quote_view
 
@@ -16,15 +15,8 @@ OTHER = DATA / "quotes" / "other_types"
 
 
 @pytest.fixture
-def run(capfd):
-    def call(*args):
-        try:
-            code = main(["quote", "verify", *map(str, args)])
-        except SystemExit as error:
-            code = error.code
-        return code, *capfd.readouterr()
-
-    return call
+def run(run):
+    return lambda *args: run("quote", "verify", *args)
 
 
 def _files(kind):

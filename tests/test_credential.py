@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
+from quote_data import ecc_public, rsa_public, sized
 
 from pyverify.errors import EvidenceError, UsageError
 from pyverify.evidence import sm2
@@ -36,23 +37,17 @@ KAT = bytes.fromhex(
 KAT_NAME = bytes.fromhex("0012536b76e404af077b801e338ede179258792c888e56392da321d4fc255976445b")
 
 
-def sized(data):
-    return struct.pack(">H", len(data)) + data
-
-
 def rsa_area(key, attributes=0x000300B2, symmetric=b"\x00\x06\x00\x80\x00\x43", scheme=b"\x00\x10", exponent=0):
-    numbers = key.public_key().public_numbers()
-    head = struct.pack(">HHI", 1, 0xB, attributes) + sized(bytes(32)) + symmetric + scheme
-    size = key.key_size // 8
-    return sized(head + struct.pack(">HI", key.key_size, exponent) + sized(numbers.n.to_bytes(size, "big")))
+    modulus = key.public_key().public_numbers().n.to_bytes(key.key_size // 8)
+    rest = {"attributes": attributes, "symmetric": symmetric, "exponent": exponent, "policy": bytes(32)}
+    return sized(rsa_public(modulus, scheme=scheme, **rest))
 
 
 def ecc_area(key, curve, attributes=0x000300B2, name_algorithm=0xB, bits=128):
-    numbers = key.public_key().public_numbers()
-    head = struct.pack(">HHI", 0x23, name_algorithm, attributes) + sized(bytes(32))
-    head += struct.pack(">HHH", 6, bits, 0x43) + struct.pack(">HHH", 0x10, curve, 0x10)
-    size = (key.key_size + 7) // 8
-    return sized(head + sized(numbers.x.to_bytes(size, "big")) + sized(numbers.y.to_bytes(size, "big")))
+    numbers, size = key.public_key().public_numbers(), (key.key_size + 7) // 8
+    rest = {"curve": curve, "attributes": attributes, "name_hash": name_algorithm, "policy": bytes(32)}
+    x, y = (number.to_bytes(size) for number in (numbers.x, numbers.y))
+    return sized(ecc_public(x, y, scheme=b"\x00\x10", symmetric=struct.pack(">HHH", 6, bits, 0x43), **rest))
 
 
 @pytest.fixture(scope="module")
@@ -273,8 +268,8 @@ def der(*numbers):
 
 
 def verifies(x, y, r, s, message):
-    public = struct.pack(">HHIHHHHHH", 0x23, 0x12, 0x50072, 0, 0x10, 0x1B, 0x12, 0x20, 0x10)
-    return sm2.verify_with_za(public + sized(x.to_bytes(32)) + sized(y.to_bytes(32)), der(r, s), message)
+    public = ecc_public(x.to_bytes(32), y.to_bytes(32), curve=0x20, scheme=b"\x00\x1b\x00\x12")
+    return sm2.verify_with_za(public, der(r, s), message)
 
 
 def test_the_standard_sm2_signature_verifies():

@@ -19,8 +19,9 @@ from pyverify.evidence.columns import Ragged
 from pyverify.evidence.curves import CURVES, SM2
 from pyverify.evidence.key_rules import ATTESTATION, LEAST_EXPONENT, RSA_BITS
 from pyverify.evidence.pcr_values import BankColumns, digest_matches, laid_out, selection_digests
-from pyverify.evidence.quote import DIGEST_MODE, Quotes, verify_signatures
+from pyverify.evidence.quote import Quotes, verify_signatures
 from pyverify.evidence.quote_faults import fault_words
+from pyverify.evidence.sm2 import Sm2Mode
 from pyverify.findings import Finding, Severity
 from pyverify.replay import Replayed
 
@@ -38,7 +39,7 @@ class ProofPolicy:
     rsa_bits: tuple[int, ...] = RSA_BITS
     least_exponent: int = LEAST_EXPONENT
     curves: tuple[str, ...] = ("p256", "p384", "p521", "sm2_p256")
-    sm2_mode: str = DIGEST_MODE
+    sm2_mode: str = Sm2Mode.DIGEST
     bare_keys: bool = False
     """Whether a key without its public area will do: then nothing says that a TPM holds it, and it has no Name."""
 

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Final
 
 from pyverify.errors import UsageError
+from pyverify.evidence.sm2 import Sm2Mode
 from pyverify.evidence.tpm_names import NAME_HASHES
 
 ALWAYS: Final = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
@@ -27,13 +28,6 @@ class KeyLevel(StrEnum):
     def rank(self) -> int:
         """0 for the weakest."""
         return list(KeyLevel).index(self)
-
-
-class Sm2Mode(StrEnum):
-    """What an SM2 key signs: the digest of the attest, as TPMs do, or SM3(ZA || attest) (SPEC section 8.3)."""
-
-    DIGEST = "digest"
-    ZA = "za"
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,12 +15,7 @@ from pyverify.evidence import signatures, tpm_names
 from pyverify.evidence.columns import Ragged
 from pyverify.evidence.curves import SM2
 from pyverify.evidence.keys import Keys, gather
-from pyverify.evidence.sm2 import za_digests
-
-DIGEST_MODE: Final = "digest"
-ZA_MODE: Final = "za"
-SM2_MODES: Final = (DIGEST_MODE, ZA_MODE)
-"""What an SM2 key signs: the hash of the attest (TPM 2.0), or SM3(ZA || attest) (GB/T 32918.2); SPEC 8.3."""
+from pyverify.evidence.sm2 import Sm2Mode, za_digests
 
 NO_HASH: Final = -1
 """Bank number of a hash that is not known here."""
@@ -124,7 +119,7 @@ class Quotes:
         return digests
 
 
-def signed_digests(quotes: Quotes, sm2_mode: str = DIGEST_MODE) -> npt.NDArray[np.uint8]:
+def signed_digests(quotes: Quotes, sm2_mode: str = Sm2Mode.DIGEST) -> npt.NDArray[np.uint8]:
     """The digest that each signature is over: uint8 of shape [n, 64], zeros where the hash is not known.
 
     It is the hash of the TPMS_ATTEST exactly as received; for SM2 keys in ``za`` mode SM3(ZA || attest).
@@ -132,12 +127,12 @@ def signed_digests(quotes: Quotes, sm2_mode: str = DIGEST_MODE) -> npt.NDArray[n
     Raises:
         UsageError: an unknown mode.
     """
-    if sm2_mode not in SM2_MODES:
-        raise UsageError(f"unknown SM2 mode {sm2_mode!r}; there is {' and '.join(SM2_MODES)}")
+    if sm2_mode not in list(Sm2Mode):
+        raise UsageError(f"unknown SM2 mode {sm2_mode!r}; there is {' and '.join(Sm2Mode)}")
     n = len(quotes)
     digests = np.zeros((n, _native.DIGEST_ROOM), np.uint8)
     usable = (quotes.attests["fault"] == 0) & (quotes.keys.rows["fault"] == 0) & (quotes.signature_rows["fault"] == 0)
-    in_za = usable & (quotes.scheme == tpm_names.SM2) & (quotes.keys.rows["curve"] == SM2.id) & (sm2_mode == ZA_MODE)
+    in_za = usable & (quotes.scheme == tpm_names.SM2) & (quotes.keys.rows["curve"] == SM2.id) & (sm2_mode == Sm2Mode.ZA)
     body = np.diff(quotes.messages.offsets) - quotes.attests["at"]
     banks = quotes.hash_bank
     for bank in BANKS:
@@ -157,7 +152,7 @@ def signed_digests(quotes: Quotes, sm2_mode: str = DIGEST_MODE) -> npt.NDArray[n
 
 
 def verify_signatures(
-    quotes: Quotes, which: npt.NDArray[np.bool_], sm2_mode: str = DIGEST_MODE, by: str | None = None
+    quotes: Quotes, which: npt.NDArray[np.bool_], sm2_mode: str = Sm2Mode.DIGEST, by: str | None = None
 ) -> npt.NDArray[np.uint8]:
     """Verifies the signatures of the quotes of a mask, each over its own message and by its own key.
 
@@ -169,7 +164,7 @@ def verify_signatures(
     rows = quotes.signature_rows.copy()
     # In za mode the hash is SM3 by definition, and a signature that says otherwise is of another scheme.
     refused = ~which | (banks == NO_HASH)
-    if sm2_mode == ZA_MODE:
+    if sm2_mode == Sm2Mode.ZA:
         refused |= (quotes.scheme == tpm_names.SM2) & (banks != _SM3)
     rows["fault"][refused] = _native.QUOTE_FAULTS["scheme"]
     if not np.all(refused):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Final
 
 import numpy as np
@@ -16,6 +17,13 @@ from pyverify.evidence.keys import Keys
 
 USER_ID: Final = b"1234567812345678"  # GM/T 0009; no other is accepted
 _SM3: Final = BY_NAME["sm3_256"]
+
+
+class Sm2Mode(StrEnum):
+    """What an SM2 key signs: the digest of the attest, as TPMs do, or SM3(ZA || attest) (GB/T 32918.2)."""
+
+    DIGEST = "digest"
+    ZA = "za"
 
 
 def za(x: int, y: int) -> bytes:
