@@ -267,6 +267,10 @@ def der(*numbers):
     return bytes([0x30, len(body)]) + body
 
 
+def tpmt(r, s):
+    return struct.pack(">HH", 0x1B, 0x12) + sized(r.to_bytes(32)) + sized(s.to_bytes(32))
+
+
 def verifies(x, y, r, s, message):
     public = ecc_public(x.to_bytes(32), y.to_bytes(32), curve=0x20, scheme=b"\x00\x1b\x00\x12")
     return sm2.verify_with_za(public, der(r, s), message)
@@ -292,6 +296,15 @@ def test_sm2_signatures_of_other_messages_keys_and_modes_do_not():
     digest_r = 0xCA0EA5B47728EFA5F9E1989508CD3069A2E6F85F7F5125C1A843F3EBFCAD87EA  # over the digest alone
     digest_s = 0x9F63ABE109485C501C147632BC3D53D297D860A8DF2ED3619FD75A776C93FF8C
     assert not verifies(*KEY, digest_r, digest_s, b"message digest")
+
+
+def test_a_certificate_has_its_signature_in_strict_der_only():
+    public, message = SM2_SPKI + b"".join(n.to_bytes(32) for n in KEY), b"message digest"
+    strict = der(R, S)
+    assert strict[2:5] == b"\x02\x21\x00"  # the byte of the sign
+    padded = bytes([0x30, strict[1] + 1, 2, 0x22, 0]) + strict[4:]
+    for signature in (tpmt(R, S), padded, strict + b"\0", strict[:-1], b""):
+        assert not sm2.verify_with_za(public, signature, message)
 
 
 def test_an_sm2_signature_needs_an_sm2_key(rsa_key):

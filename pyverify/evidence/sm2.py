@@ -41,11 +41,11 @@ def za_digests(points: list[tuple[int, int]], messages: list[bytes]) -> npt.NDAr
 def verify_with_za(public: bytes, signature: bytes, message: bytes) -> bool:
     """Whether a signature, in DER, is that of a message by an SM2 key, in any form that :meth:`Keys.of` reads."""
     keys, column = Keys.of(Ragged.of([public])), Ragged.of([signature])
-    if keys.rows["fault"][0] or keys.rows["curve"][0] != SM2.id:
+    rows = _native.decode_signatures(column.blob, column.offsets)
+    if keys.rows["fault"][0] or keys.rows["curve"][0] != SM2.id or rows["form"][0] != _native.SIGNATURE_DER:
         return False
     digest = np.zeros((1, _native.DIGEST_ROOM), np.uint8)
     digest[:, : _SM3.size] = za_digests([keys.point(0)], [message])
-    rows = _native.decode_signatures(column.blob, column.offsets)
     scheme, bank = np.array([tpm_names.SM2], np.uint32), np.array([_SM3.index], np.uint32)
     result = signatures.verify(column, rows, keys, np.zeros(1, np.uint32), scheme, bank, digest)
     return bool(result[0] == _native.GOOD)
