@@ -231,6 +231,7 @@ typedef struct {
   uint32_t name_hash;   /* TPM_ALG_ID of nameAlg */
   uint32_t attributes;  /* TPMA_OBJECT */
   uint32_t symmetric;   /* TPM_ALG_ID */
+  uint32_t symmetric_bits, symmetric_mode; /* of its key; a TPM_ALG_ID: both 0 where `symmetric` is NULL */
   uint32_t scheme;      /* TPM_ALG_ID; NULL is 0x0010 */
   uint32_t scheme_hash; /* TPM_ALG_ID; 0 where the scheme has none */
   uint32_t curve;       /* TPM_ECC_CURVE; 0 for RSA */

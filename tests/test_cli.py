@@ -16,24 +16,11 @@ from test_learn import lay_out
 from pyverify import EventLog
 from pyverify.appraise.verdict import VERDICT_SCHEMA
 from pyverify.cli.demo import EXPECTED, SAMPLE
-from pyverify.cli.main import build_parser, main
+from pyverify.cli.main import build_parser
 
 BANKS = ["sha1", "sha256"]
 LOG = small_log(BANKS)
 KAT = DATA / "kat_log.bin"
-
-
-@pytest.fixture
-def run(capfd):
-    def call(*args):
-        try:
-            code = main([str(arg) for arg in args])
-        except SystemExit as stop:
-            code = stop.code
-        out, err = capfd.readouterr()
-        return code, out, err
-
-    return call
 
 
 @pytest.fixture

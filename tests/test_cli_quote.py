@@ -18,15 +18,8 @@ OTHER = DATA / "quotes" / "other_types"
 
 
 @pytest.fixture
-def run(capfd):
-    def call(*args):
-        try:
-            code = main(["quote", "verify", *map(str, args)])
-        except SystemExit as error:
-            code = error.code
-        return code, *capfd.readouterr()
-
-    return call
+def run(run):
+    return lambda *args: run("quote", "verify", *args)
 
 
 def _files(kind):

@@ -13,7 +13,6 @@ import yaml
 from conftest import DATA, ROOT, entry, shared, small_log
 from test_event_data import gpt, variable
 
-from pyverify.cli.main import main
 from pyverify.cli.views import event_log, table
 from pyverify.cli.views.table import Words
 from pyverify.evidence import event_types as types
@@ -27,16 +26,8 @@ COMMAND = b"kernel_cmdline: quiet\0"
 
 
 @pytest.fixture
-def run(capfd):
-    def call(*args):
-        try:
-            code = main(["inspect", *map(str, args)])
-        except SystemExit as stop:
-            code = stop.code
-        out, err = capfd.readouterr()
-        return code, out, err
-
-    return call
+def run(run):
+    return lambda *args: run("inspect", *args)
 
 
 @pytest.fixture

@@ -13,12 +13,13 @@ import numpy as np
 
 from pyverify import _native
 from pyverify.algorithms import BANKS, PCRS, bank, pcr_mask
-from pyverify.appraise.proof import BESIDE, ProofPolicy, Proofs, fault_words, prove
+from pyverify.appraise.proof import BESIDE, ProofPolicy, Proofs, prove
 from pyverify.cli.views import key as key_view
 from pyverify.cli.views import quote as quote_view
 from pyverify.errors import EvidenceError, UsageError
 from pyverify.evidence.columns import Ragged
 from pyverify.evidence.quote import Quotes
+from pyverify.evidence.quote_faults import fault_words
 from pyverify.evidence.text import escape
 
 _LIMIT: Final = 1 << 20  # bytes of a file; no honest one has a twentieth of it
