@@ -26,7 +26,7 @@ from pyverify.baseline.ima_rows import intern_sets, write_sets
 from pyverify.baseline.model import Baseline, EventSequence, State
 from pyverify.baseline.references import References
 from pyverify.baseline.snapshot import BASELINE_FACTS, Snapshot, baseline_facts
-from pyverify.errors import StoreError
+from pyverify.errors import ReferencesError, StoreError
 
 _CHUNK: Final = 500
 """Keys looked up in one statement: SQLite allows 999 parameters in its oldest builds still about."""
@@ -127,8 +127,11 @@ class Store:
             except (pa.ArrowException, ValueError, TypeError, OverflowError, RecursionError) as error:
                 raise StoreError(f"the store holds values that cannot be: {error}") from error
             digest = hashlib.file_digest(file, "sha256").digest()
-            with pa.memory_map(file.name) as mapped:
-                return References(mapped.read_buffer(), digest)
+            try:
+                with pa.memory_map(file.name) as mapped:
+                    return References(mapped.read_buffer(), digest)
+            except ReferencesError as error:
+                raise StoreError(f"the store contradicts itself: {error}") from error
 
     def _write(self, snapshot: Snapshot) -> None:
         with self.reading() as connection:
