@@ -157,11 +157,19 @@ static void expect(const work *w, const queue *q, uint32_t later) {
   }
 }
 
-/* Whether the next jobs fill all lanes and have one length. */
+/* Whether the next jobs fill all lanes and have one length. All are looked at: long ones are not quite in order. */
 static int is_wave(const work *w, const lanes *l, const queue *q) {
   uint32_t n = l->kernel->lanes;
-  return q->n - q->next >= n && length(w, q->first + q->order[q->next]) == length(w, q->first + q->order[q->next + n - 1]) &&
-         bucket(length(w, q->first + q->order[q->next])) < EXACT; /* beyond, a bucket is not in order */
+  if (q->n - q->next < n) {
+    return 0;
+  }
+  uint64_t steps = length(w, q->first + q->order[q->next]);
+  for (uint32_t lane = 1; lane < n; lane++) {
+    if (length(w, q->first + q->order[q->next + lane]) != steps) {
+      return 0;
+    }
+  }
+  return 1;
 }
 
 static void run_wave(const work *w, lanes *l, queue *q) {
