@@ -126,7 +126,7 @@ static void store_value(const work *w, const lanes *l, uint32_t lane, uint64_t j
   pv_store_lane(l->state, l->kernel->lanes, lane, w->out + job * size, size);
 }
 
-static const uint8_t *pad(const work *w, lanes *l, uint32_t lane, uint64_t job, uint64_t before, uint64_t blocks) {
+static inline __attribute__((always_inline)) const uint8_t *pad(const work *w, lanes *l, uint32_t lane, uint64_t job, uint64_t before, uint64_t blocks) {
   const uint8_t *message = w->data + w->offsets[job];
   uint64_t size = message_size(w, job);
   return w->shift == 6 ? pv_pad(l->tail[lane], message, size, before << 6, blocks, 6)
