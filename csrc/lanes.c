@@ -14,6 +14,7 @@ enum {
   BLOCK_JOBS = PV_SHARE_MOST, /* sorted at a time, on the stack; each block ends with one drain */
   EXACT = 128,       /* lengths below have a bucket each, longer ones sixteen for each power of two */
   BUCKETS = EXACT + 16 * (64 - 7),
+  WORTH = 4, /* jobs in waves for each step of a lane that is lost before them: they save more than that */
 };
 
 #define IDLE UINT64_MAX /* steps that a lane without a job has left */
@@ -57,10 +58,10 @@ typedef struct {
   uint32_t variant;
 } lanes;
 
-/* The jobs of a block, longest first; those before `next` have begun. */
+/* The jobs of a block, longest first; those before `next` have begun, those from `until` on wait for all lanes to end. */
 typedef struct {
   uint64_t first;
-  uint32_t order[BLOCK_JOBS], n, next;
+  uint32_t order[BLOCK_JOBS], n, next, until;
 } queue;
 
 static uint64_t message_size(const work *w, uint64_t job) {
@@ -75,6 +76,8 @@ static uint64_t length(const work *w, uint64_t job) {
 static const uint8_t *input(const work *w, uint64_t job) {
   return w->hashing ? w->data + w->offsets[job] : w->data + w->chain_at[job] * w->unit;
 }
+
+static uint64_t queued_length(const work *w, const queue *q, uint32_t i) { return length(w, q->first + q->order[i]); }
 
 static uint32_t bucket(uint64_t n) {
   if (n < EXACT) {
@@ -115,30 +118,14 @@ static void sort_jobs(const work *w, uint32_t n, const uint32_t *same_as, queue 
   q->next = 0;
 }
 
-/* The PCR value of a lane's job from where it lies, or the digest or value to there. */
-static void load_value(const work *w, lanes *l, uint32_t lane, uint64_t job) {
-  uint64_t size = w->shape->digest_size;
-  pv_load_lane(l->state, l->kernel->lanes, lane, w->out + job * size, size);
-}
-
-static void store_value(const work *w, const lanes *l, uint32_t lane, uint64_t job) {
-  uint64_t size = w->shape->digest_size;
-  pv_store_lane(l->state, l->kernel->lanes, lane, w->out + job * size, size);
-}
+/* Where the PCR value or the digest of a job lies. */
+static uint8_t *value(const work *w, uint64_t job) { return w->out + job * w->shape->digest_size; }
 
 static inline __attribute__((always_inline)) const uint8_t *pad(const work *w, lanes *l, uint32_t lane, uint64_t job, uint64_t before, uint64_t blocks) {
   const uint8_t *message = w->data + w->offsets[job];
   uint64_t size = message_size(w, job);
   return w->shift == 6 ? pv_pad(l->tail[lane], message, size, before << 6, blocks, 6)
                        : pv_pad(l->tail[lane], message, size, before << 7, blocks, 7);
-}
-
-static void use_kernel(const work *w, lanes *l, const pv_kernel *kernel, uint32_t variant) {
-  l->kernel = kernel;
-  l->variant = variant;
-  for (uint32_t lane = 0; w->hashing && lane < kernel->lanes; lane++) {
-    pv_load_lane(l->initial, kernel->lanes, lane, w->initial, w->state_size);
-  }
 }
 
 /* So many steps of the kernel, of whose lanes `busy` have work. */
@@ -163,13 +150,27 @@ static int is_wave(const work *w, const lanes *l, const queue *q) {
   if (q->n - q->next < n) {
     return 0;
   }
-  uint64_t steps = length(w, q->first + q->order[q->next]);
+  uint64_t steps = queued_length(w, q, q->next);
   for (uint32_t lane = 1; lane < n; lane++) {
-    if (length(w, q->first + q->order[q->next + lane]) != steps) {
+    if (queued_length(w, q, q->next + lane) != steps) {
       return 0;
     }
   }
   return 1;
+}
+
+/* Where lanes of unequal jobs stop to be given more. If jobs of one length follow the next ones, it is best to wait until
+ * all of these have ended, for then come waves; else never. */
+static uint32_t in_step(const work *w, const lanes *l, const queue *q) {
+  uint32_t n = l->kernel->lanes, last = q->next + n - 1;
+  if (q->n - q->next < n) {
+    return q->n;
+  }
+  uint64_t lost = n * queued_length(w, q, q->next), shortest = queued_length(w, q, last);
+  for (uint32_t lane = 0; lane < n; lane++) {
+    lost -= queued_length(w, q, q->next + lane);
+  }
+  return WORTH * lost < q->n - last && queued_length(w, q, last + WORTH * (uint32_t)lost) == shortest ? last + 1 : q->n;
 }
 
 static void run_wave(const work *w, lanes *l, queue *q) {
@@ -183,7 +184,7 @@ static void run_wave(const work *w, lanes *l, queue *q) {
   }
   if (!w->hashing) {
     for (uint32_t lane = 0; lane < n; lane++) {
-      load_value(w, l, lane, q->first + jobs[lane]);
+      pv_load_lane(l->state, n, lane, value(w, q->first + jobs[lane]), w->shape->digest_size);
     }
   } else {
     memcpy(l->state, l->initial, (size_t)w->state_size * n);
@@ -200,7 +201,7 @@ static void run_wave(const work *w, lanes *l, queue *q) {
     step(w, l, tail, n);
   }
   for (uint32_t lane = 0; lane < n; lane++) {
-    store_value(w, l, lane, q->first + jobs[lane]);
+    pv_store_lane(l->state, n, lane, value(w, q->first + jobs[lane]), w->shape->digest_size);
   }
 }
 
@@ -213,7 +214,7 @@ static void begin(const work *w, lanes *l, uint32_t lane, queue *q) {
   l->left[lane] = steps;
   l->tail_comes[lane] = 0;
   if (!w->hashing) {
-    load_value(w, l, lane, job);
+    pv_load_lane(l->state, l->kernel->lanes, lane, value(w, job), w->shape->digest_size);
     return;
   }
   pv_load_lane(l->state, l->kernel->lanes, lane, w->initial, w->state_size);
@@ -269,7 +270,11 @@ static void choose(const work *w, lanes *l, uint64_t jobs) {
       w->variant < 0 ? pv_kernel_for(w->bank, jobs, &variant) : pv_kernel_at(w->bank, variant);
   if (kernel != l->kernel) {
     park(w, l);
-    use_kernel(w, l, kernel, variant);
+    l->kernel = kernel;
+    l->variant = variant;
+    for (uint32_t lane = 0; w->hashing && lane < kernel->lanes; lane++) {
+      pv_load_lane(l->initial, kernel->lanes, lane, w->initial, w->state_size);
+    }
   }
 }
 
@@ -282,9 +287,9 @@ static void turn(const work *w, lanes *l, uint32_t lane, queue *q) {
     l->left[lane] = PV_TAIL_BLOCKS;
     return;
   }
-  store_value(w, l, lane, job);
+  pv_store_lane(l->state, l->kernel->lanes, lane, value(w, job), w->shape->digest_size);
   l->n_busy--;
-  if (q->next < q->n && !l->n_parked) {
+  if (q->next < q->until && !l->n_parked) {
     begin(w, l, lane, q);
   } else {
     l->left[lane] = IDLE;
@@ -321,7 +326,7 @@ static void fill(const work *w, lanes *l, queue *q) {
     }
     if (l->n_parked) {
       unpark(w, l, lane);
-    } else if (q->next < q->n) {
+    } else if (q->next < q->until) {
       begin(w, l, lane, q);
     } else {
       l->left[lane] = IDLE;
@@ -350,6 +355,9 @@ static void run_block(const work *w, uint64_t first, uint32_t n) {
     if (!under_way && is_wave(w, &l, &q)) {
       run_wave(w, &l, &q);
       continue;
+    }
+    if (!under_way) {
+      q.until = in_step(w, &l, &q);
     }
     if (l.n_busy < l.kernel->lanes) {
       fill(w, &l, &q);
