@@ -12,7 +12,7 @@ enum {
   RUN_EVERY = 256,
   WORTH = 20,  /* sharing goes on where at least 1/20 of the sample's bytes repeat: looking costs less */
   FEWEST = 64, /* fewer contents are done before they are looked at */
-  AHEAD = 2048, /* bytes that are asked for before they are needed, into the next contents too: a quarter less when cold */
+  AHEAD = 2048, /* bytes that are asked for before they are needed, into the next contents too: a fifth less time when cold */
 };
 
 /* 64 x 64 bits multiplied, both halves folded: each bit of the result depends on all bits of both. */
