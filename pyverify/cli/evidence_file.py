@@ -9,6 +9,9 @@ from typing import Final
 
 from pyverify.errors import EvidenceError
 
+# NumPy starts threads for matrices when it is imported. That takes longer than a look at a log, which has no matrices.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 KINDS: Final = ("tcg", "ccel", "cel-tlv", "cel-json", "systemd", "ima", "quote", "key", "signature")
 """What a file may be: an event log of one of five kinds, an IMA list, and what belongs to a quote."""
 

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from pyverify.algorithms import PCRS
 from pyverify.errors import EvidenceError
-from pyverify.evidence import cel, cel_json, cel_tlv, userspace_log
-from pyverify.evidence.ccel import CCEL_REGISTERS, read_ccel
-from pyverify.evidence.cel import Record, Register
 from pyverify.evidence.eventlog import EventLog
-from pyverify.findings import Finding
 
-_READERS = {
-    "cel-tlv": cel_tlv.read_records,
-    "cel-json": cel_json.read_records,
-    "systemd": userspace_log.read_records,
-}
+if TYPE_CHECKING:
+    from pyverify.evidence.cel import Record
+    from pyverify.findings import Finding
+
+# Readers of the rarer kinds are imported where a log is one.
 
 
 class LogFile(NamedTuple):
@@ -23,8 +20,8 @@ class LogFile(NamedTuple):
 
     kind: str
     log: EventLog
-    registers: Register = Register.PCR
-    """What the PCR fields are: PCRs, or measurement registers by MR index (``ccel.CCEL_REGISTERS``)."""
+    of_pcrs: bool = True
+    """Whether the PCR fields are PCRs; else they are measurement registers by MR index (``ccel.CCEL_REGISTERS``)."""
     first: int = 0
     """Number of the first event that is in the file: 1 where event 0 was made to say which banks there are."""
     notes: tuple[Finding, ...] = ()
@@ -32,15 +29,12 @@ class LogFile(NamedTuple):
     error: EvidenceError | None = None
     """Why it was not read to its end."""
 
-    @property
-    def of_pcrs(self) -> bool:
-        """Whether its indices are those of PCRs."""
-        return self.registers is Register.PCR
-
     def register_name(self, index: int) -> str:
         """``7``, or ``RTMR0``; ``-`` for what is no register, as of events that extend none."""
         if self.of_pcrs:
-            return str(index) if index < 24 else "-"
+            return str(index) if index < PCRS else "-"
+        from pyverify.evidence.ccel import CCEL_REGISTERS
+
         return CCEL_REGISTERS[index].name if index < len(CCEL_REGISTERS) else f"MR {index}"
 
     @property
@@ -62,31 +56,46 @@ def read_log(kind: str, data: bytes) -> LogFile:
     if kind == "ccel":
         return _ccel(data)
     try:
-        return _of_records(kind, _READERS[kind](data))
+        return _of_records(kind, _records(kind, data))
     except EvidenceError as error:
         return _of_records(kind, _before(kind, data, error))._replace(error=error)
 
 
+def _records(kind: str, data: bytes) -> list[Record]:
+    from pyverify.evidence import cel_json, cel_tlv, userspace_log
+
+    readers = {
+        "cel-tlv": cel_tlv.read_records,
+        "cel-json": cel_json.read_records,
+        "systemd": userspace_log.read_records,
+    }
+    return readers[kind](data)
+
+
 def _ccel(data: bytes) -> LogFile:
+    from pyverify.evidence.ccel import read_ccel
+
     try:
-        return LogFile("ccel", EventLog.read(read_ccel(data)), Register.MR)
+        return LogFile("ccel", EventLog.read(read_ccel(data)), of_pcrs=False)
     except EvidenceError as error:
         # What is before the fault; its first entry has index 1, which the reader of TCG logs does not take.
         before = bytes(4) + data[4 : error.offset] if error.offset else b""
-        return LogFile("ccel", EventLog.read(before), Register.MR, error=error)
+        return LogFile("ccel", EventLog.read(before), of_pcrs=False, error=error)
 
 
 def _of_records(kind: str, records: list[Record]) -> LogFile:
+    from pyverify.evidence import cel
+
     data, notes = cel.tcg_log(records)
     log = EventLog.read(data)
-    of_registers = any(record.register is Register.MR for record in records)
-    return LogFile(kind, log, Register.MR if of_registers else Register.PCR, len(log) - len(records), notes)
+    of_pcrs = all(record.register is not cel.Register.MR for record in records)
+    return LogFile(kind, log, of_pcrs, len(log) - len(records), notes)
 
 
 def _before(kind: str, data: bytes, error: EvidenceError) -> list[Record]:
     """The records before a fault, where the form of the log shows where each begins."""
     at = data.rfind(b"\x1e", 0, (error.offset or 0) + 1) if kind == "systemd" else 0
     try:
-        return _READERS[kind](data[: max(at, 0)])
+        return _records(kind, data[: max(at, 0)])
     except EvidenceError:
         return []

@@ -11,7 +11,6 @@ from pyverify.cli.log_file import LogFile, read_log
 from pyverify.cli.views import DIGEST_DIGITS, MARKS, Asked, Table, Words, findings
 from pyverify.errors import EvidenceError, UsageError
 from pyverify.evidence import event_types
-from pyverify.evidence.ccel import CCEL_REGISTERS
 from pyverify.evidence.columns import Ragged
 from pyverify.evidence.data_check import VERIFIED, DataChecks, check_data
 from pyverify.evidence.decoded import Decoded
@@ -136,6 +135,8 @@ class EventLogView:
         """What a register is for: the name of a PCR, or the PCRs that another register stands for."""
         if self._file.of_pcrs:
             return PCR_NAMES.get(index, "")
+        from pyverify.evidence.ccel import CCEL_REGISTERS
+
         pcrs = CCEL_REGISTERS[index].pcrs if index < len(CCEL_REGISTERS) else ()
         return f"PCR {', '.join(map(str, pcrs))}" if pcrs else ""
 
@@ -168,6 +169,8 @@ def _pcr_of(file: LogFile) -> Callable[[str], int]:
         return int(word)
 
     def register(word: str) -> int:
+        from pyverify.evidence.ccel import CCEL_REGISTERS
+
         names = [register.name for register in CCEL_REGISTERS]
         if word.upper() not in names:
             raise UsageError(f"--pcr {escape(word)}: this log is of other registers: {', '.join(names)}")
