@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 import sys
@@ -9,11 +10,17 @@ import sys
 import pytest
 from cel_writers import cel_json, cel_tlv, events_of, systemd_record
 from conftest import DATA, ROOT, entry, hash_of, shared, small_log, spec_id
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from quote_data import KINDS, sample
 
 from pyverify.cli.evidence_file import ima_format
+from pyverify.cli.inspect import MODULES
 from pyverify.cli.main import main
+from pyverify.cli.views import Asked, findings
+from pyverify.cli.views.table import lines
 from pyverify.evidence import event_types as types
+from pyverify.findings import CODES
 
 BANKS = ["sha1", "sha256"]
 LOGS = sorted((DATA / "logs").glob("*.bin"))
@@ -360,3 +367,34 @@ def test_every_kind_of_the_corpus_is_shown_to_its_end_or_its_fault(run):
         assert is_clean(out)
         codes.add(code)
     assert codes == {0, 3}
+
+
+SYSTEMD = b"".join(systemd_record(11, text, BANKS) for text in ("enter-initrd", "leave-initrd", "ready"))
+EVIDENCE = {
+    "tcg": small_log(BANKS),
+    "ccel": ccel(),
+    "cel-tlv": cel_tlv(events_of(small_log(BANKS))),
+    "cel-json": cel_json(events_of(small_log(BANKS))),
+    "systemd": SYSTEMD,
+    "ima": (DATA / "ima" / "ima-buf.binary").read_bytes()[:3000],
+    "quote": sample("rsassa").msg,
+    "key": sample("ecdsa_p256").key,
+    "signature": (DATA / "quotes" / "rsassa" / "quote.sig").read_bytes(),
+}
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+@pytest.mark.parametrize("kind", EVIDENCE)
+def test_any_damage_is_shown_or_refused_in_words(kind, data):
+    """Bytes changed, cut or doubled: a document, a table without controls, and a fault that has a code of the table."""
+    whole = EVIDENCE[kind]
+    at = data.draw(st.integers(0, len(whole)))
+    stop = data.draw(st.integers(at, min(len(whole), at + 8)))
+    damaged = whole[:at] + data.draw(st.binary(max_size=8)) + whole[stop:]
+    module = importlib.import_module(f"pyverify.cli.views.{MODULES.get(kind, 'event_log')}")
+    view = module.view(damaged, Asked("file", kind))
+    json.dumps(view.document())
+    text = "\n".join([view.title, *lines(view.table()), *lines(findings.table(view.findings()))])
+    assert is_clean(text)
+    assert view.fault is None or view.fault.code in CODES

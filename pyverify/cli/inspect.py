@@ -14,7 +14,7 @@ from pyverify.cli.evidence_file import EVENT_LOGS, kind_of, named, read_evidence
 from pyverify.cli.views import Asked, View
 from pyverify.errors import UsageError
 
-_MODULES: Final = {"ima": "ima_list", "quote": "quote", "key": "key", "signature": "signature"}
+MODULES: Final = {"ima": "ima_list", "quote": "quote", "key": "key", "signature": "signature"}
 """The module that shows a kind; event logs of all kinds have one."""
 
 
@@ -24,7 +24,7 @@ def inspect(args: argparse.Namespace) -> int:
     kind = kind_of(data, args.kind)
     asked = Asked(args.file, kind, _words(args.pcr), _words(args.type))
     _check_options(asked, summary=args.summary)
-    module = "boot" if args.summary else _MODULES.get(kind, "event_log")
+    module = "boot" if args.summary else MODULES.get(kind, "event_log")
     view: View = importlib.import_module(f"pyverify.cli.views.{module}").view(data, asked)
     if args.format == "table":
         _print(view)
