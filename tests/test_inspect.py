@@ -45,7 +45,7 @@ def test_the_document_has_the_settled_shape(run, log):
     assert list(document) == ["kind", "format", "banks", "events", "findings"]
     assert document["kind"] == "tcg"
     for event, parsed in zip(document["events"], EventLog.parse(log.read_bytes()), strict=True):
-        assert set(event) == {"number", "pcr", "type_hint", "digests", "data", "data_verified"}
+        assert set(event) == {"number", "pcr", "type_hint", "digests", "data", "data_verified", "decoded"}
         assert event["data_verified"] in (True, False, None)
         assert set(event["decoded"]) == {"kind", "text", "fields"}
         assert bytes.fromhex(event["data"]) == parsed.data
