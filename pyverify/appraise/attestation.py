@@ -139,8 +139,8 @@ def attest(
         findings.add_to_all(rows, finding)
     none = np.ones(n, np.bool_)
     none[row_of] = False
-    missing = Finding("quote.missing", Severity.HIGH, f"policy {policy.name} wants a signed quote, and none was sent")
-    findings.add_to_all(np.flatnonzero(none), missing)
+    words = f"policy {policy.name} wants a signed quote of the log's PCRs, and there is none"
+    findings.add_to_all(np.flatnonzero(none), Finding("quote.missing", Severity.HIGH, words))
     return _in_rows(coverage, proofs, sent, names, attests, levels, fresh, references)
 
 
