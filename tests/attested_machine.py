@@ -12,10 +12,13 @@ from conftest import small_log
 from test_baseline import baseline
 from tpm_in_python import Key, Selection, SentQuote, Tpm, key
 
-from pyverify import Evidence, Policy, References, Verdict, evidence_batch, verify, verify_batches
+from pyverify import Evidence, Policy, References, Store, Verdict, evidence_batch, verify, verify_batches
 from pyverify.appraise.verdict import VERDICT_SCHEMA, Outcome
+from pyverify.baseline.enrollment import Enrollment
 from pyverify.baseline.identity import ALWAYS, Challenge, EnrolledKey, KeyLevel, Sm2Mode
+from pyverify.baseline.ledger import Ledger
 from pyverify.evidence.bundle import Quote
+from pyverify.fleet.job import Summary, run
 
 NOW = datetime.datetime(2026, 11, 1, 12, tzinfo=datetime.UTC)
 HOUR = datetime.timedelta(hours=1)
@@ -112,3 +115,48 @@ def trusted(verdict: Verdict, attested: str = "quote") -> bool:
     """Whether it is trusted, for what it says it is founded on; a fresh one once its nonces are spent."""
     final = stands(verdict)
     return final.outcome is Outcome.TRUSTED and final.attested == attested
+
+
+class Rows:
+    """An archive in memory, for the batch job; ``size`` rows a batch."""
+
+    def __init__(self, evidence: Sequence[Evidence], size: int = 512) -> None:
+        self._evidence, self._size = list(evidence), size
+
+    def batches(self, **_):
+        for at in range(0, len(self._evidence), self._size):
+            yield evidence_batch(self._evidence[at : at + self._size])
+
+
+def store_of(path, *machines: Machine) -> Store:
+    """A store that knows these machines."""
+    store = Store.open(str(path), create=True)
+    store.add([machine.baseline() for machine in machines], action="learn")
+    enrollment = Enrollment(store)
+    for machine in machines:
+        mode = machine.sm2_mode if machine.kind == "sm2" else None
+        enrollment.enroll(machine.name, machine.key.public, at=NOW, level=machine.level, sm2_mode=mode)
+        Ledger(store).add(machine.challenges)
+    return store
+
+
+def job(store: Store, *evidence: Evidence, policy: Policy = DEFAULT, at=NOW, size: int = 512) -> list[dict]:
+    """The verdict rows of the batch job over this evidence, nonces spent in the store."""
+    summary = Summary(policy.name, b"", at)
+    ledger = Ledger(store)
+    batches = run(
+        Rows(evidence, size),
+        references=store.references(),
+        policy=policy,
+        as_of=at,
+        jobs=1,
+        summary=summary,
+        ledger=ledger,
+    )
+    rows = []
+    for batch in batches:
+        batch.validate(full=True)
+        assert batch.schema == VERDICT_SCHEMA
+        rows += batch.to_pylist()
+    assert summary.rows == len(rows) == len(evidence)
+    return rows

@@ -73,8 +73,8 @@ class Attestation:
 
     ``proven`` are by bank the PCRs, a bit each, whose values in ``values`` are authentic: uint32 of shape [n] and uint8
     of shape [n, 24, size]. ``attested``, ``key`` and ``ak_names`` are one a row, the weakest of the quotes that count.
-    ``spent`` are the facts of each quote whose signature verified, for rules that need other rows: a dictionary of
-    columns with ``row``, ``ak_name``, ``nonce``, ``attest``, ``issued_at``, ``clock``, ``reset_count``,
+    ``facts`` are those of each quote whose signature verified by a key of its machine, for rules that need other rows:
+    a dictionary of columns with ``row``, ``ak_name``, ``nonce``, ``attest``, ``issued_at``, ``clock``, ``reset_count``,
     ``restart_count``, ``safe``, ``firmware_version``.
     """
 
@@ -141,7 +141,7 @@ def attest(
     none[row_of] = False
     words = f"policy {policy.name} wants a signed quote of the log's PCRs, and there is none"
     findings.add_to_all(np.flatnonzero(none), Finding("quote.missing", Severity.HIGH, words))
-    return _in_rows(coverage, proofs, sent, names, attests, levels, fresh, references)
+    return _in_rows(coverage, proofs, sent, names, attests, levels, fresh, known, references)
 
 
 def _key_levels(references: References, enrolled: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
@@ -231,6 +231,7 @@ def _in_rows(
     attests: list[bytes],
     levels: npt.NDArray[np.int64],
     fresh: npt.NDArray[np.uint8],
+    known: npt.NDArray[np.bool_],
     references: References,
 ) -> Attestation:
     n = len(coverage.proven)
@@ -244,7 +245,8 @@ def _in_rows(
     ak_names: list[bytes | None] = [None] * n
     for i in np.flatnonzero(proofs.signature_ok & ~relied).tolist() + np.flatnonzero(relied).tolist():
         ak_names[int(row_of[i])] = names[i]
-    good = np.flatnonzero(proofs.signature_ok & np.array([name is not None for name in names], np.bool_)).tolist()
+    # A quote by a key of another machine says nothing to that machine's rows (DESIGN section 5.8): it may be a copy.
+    good = np.flatnonzero(proofs.signature_ok & known).tolist()
     asked = references.identity.asked({names[i] or b"" for i in good})
     issued = [
         asked[name].by_nonce.get(proofs.nonces[i], (None, None))[0] if (name := names[i] or b"") in asked else None
