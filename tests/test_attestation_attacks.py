@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
-from attested_machine import ARCHIVE, Machine, codes, job, store_of
+from attested_machine import ARCHIVE, Machine, codes, job, references_of, rows_of, store_of, trusted
+
+from pyverify.appraise.verdict import Outcome
+from pyverify.baseline.identity import Sm2Mode
 
 
 def test_062_a_copy_in_another_machines_evidence_spends_nothing(tmp_path):
@@ -33,3 +37,24 @@ def test_079_a_copy_in_another_machines_evidence_sets_no_clock(tmp_path):
         stolen, *own = job(store, thief.evidence(second, boot_seq=0), *honest, policy=ARCHIVE)
         assert (stolen["verdict"], codes(stolen)) == ("untrusted", {"key.unknown"})
         assert [row["verdict"] for row in own] == ["trusted"] * 2
+
+
+def test_076_a_signature_of_another_sm2_mode_than_the_keys():
+    """The mode is the enrolled key's: neither is tried when the other fails (SPEC 8.3)."""
+    for mode, other in (("digest", "za"), ("za", "digest")):
+        machine = Machine(kind="sm2", sm2_mode=Sm2Mode(mode))
+        quotes = {name: machine.quote() for name in ("digest", "za")}
+        quotes["za"] = replace(quotes["za"], sig=machine.key.sign_za(quotes["za"].msg))
+        assert trusted(machine.judge(quotes[mode]))
+        verdict = machine.judge(quotes[other])
+        assert verdict.outcome is Outcome.UNTRUSTED and codes(verdict) == {"quote.signature"}
+        user = replace(quotes["za"], sig=machine.key.sign_za(quotes["za"].msg, identity=b"ALICE123@YAHOO.COM"))
+        assert codes(machine.judge(user)) == {"quote.signature"}
+    mixed = [Machine(str(i), kind="sm2", sm2_mode=Sm2Mode("za" if i % 2 else "digest")) for i in range(6)]
+    evidence = []
+    for i, machine in enumerate(mixed):
+        quote = machine.quote()
+        evidence.append(machine.evidence(replace(quote, sig=machine.key.sign_za(quote.msg)) if i % 3 == 1 else quote))
+    rows = rows_of(evidence, references_of(*mixed))
+    honest = [i % 2 == (i % 3 == 1) for i in range(6)]
+    assert [row["verdict"] == "trusted" for row in rows] == honest and honest.count(True) == 3

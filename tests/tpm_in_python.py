@@ -79,6 +79,15 @@ class Key:
         r, s = utils.decode_dss_signature(self.private.sign(digest, ec.ECDSA(algorithm)))
         return signature(*head, r.to_bytes(size), s.to_bytes(size))
 
+    def sign_za(self, message: bytes, *, identity: bytes = b"1234567812345678") -> bytes:
+        """An SM2 signature over SM3(ZA || message), as GB/T 32918 has it and TPMs do not (SPEC 8.3)."""
+        from gmssl.sm2 import default_ecc_table as table
+
+        numbers = bytes.fromhex(table["a"] + table["b"] + table["g"])
+        point = self.public[-66:-34] + self.public[-32:]
+        za = hash_of("sm3_256", struct.pack(">H", 8 * len(identity)) + identity + numbers + point)
+        return signature(0x1B, 0x12, *_sm2_sign(self.private, hash_of("sm3_256", za + message)))
+
 
 def _sm2_sign(private: str, digest: bytes) -> tuple[bytes, bytes]:
     """r and s over a digest, without ZA (SPEC 8.3), with a number that depends on both as RFC 6979 has it in spirit."""
@@ -87,16 +96,6 @@ def _sm2_sign(private: str, digest: bytes) -> tuple[bytes, bytes]:
     once = hashlib.sha256(private.encode() + digest).hexdigest()
     pair = CryptSM2(private_key=private, public_key="").sign(digest, once)
     return bytes.fromhex(pair[:64]), bytes.fromhex(pair[64:])
-
-
-def sm2_za(public: bytes) -> bytes:
-    """ZA of an SM2 key under the user id of GM/T 0009 (SPEC 8.3)."""
-    from gmssl.sm2 import default_ecc_table as table
-
-    x, y = public[-66:-34][-32:], public[-32:]
-    identity = b"1234567812345678"
-    numbers = bytes.fromhex(table["a"] + table["b"] + table["g"])
-    return hash_of("sm3_256", struct.pack(">H", 8 * len(identity)) + identity + numbers + x + y)
 
 
 def rsa_key(kind: str, bits: int, exponent: int = 65537, attributes: int = RESTRICTED) -> Key:

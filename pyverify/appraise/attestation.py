@@ -21,6 +21,7 @@ from pyverify.appraise.proof import ProofPolicy, Proofs, prove
 from pyverify.appraise.rows import has_values
 from pyverify.baseline.freshness import FINDINGS as FRESHNESS_FINDINGS
 from pyverify.baseline.freshness import Freshness, freshness
+from pyverify.baseline.identity import Sm2Mode
 from pyverify.baseline.references import References
 from pyverify.evidence.columns import Ragged, evidence_schema
 from pyverify.evidence.quote import Quotes
@@ -112,12 +113,18 @@ def attest(
         findings: where the reasons go.
     """
     quotes, row_of = sent.quotes, sent.row_of
-    proofs = prove(quotes, policy=ProofPolicy(hashes=policy.banks_allowed), replayed=replayed, row_of=row_of)
-    for numbers, finding in proofs.findings:
-        findings.add_to_all(row_of[numbers], finding)
-    names = [proofs.ak_names[i] or None for i in range(len(quotes))]
+    names = [quotes.keys.names[i] or None for i in range(len(quotes))]
     enrolled = references.identity.find([machines[row] for row in row_of.tolist()], names, as_of=as_of)
     known = enrolled >= 0
+    proofs = prove(
+        quotes,
+        policy=ProofPolicy(hashes=policy.banks_allowed),
+        replayed=replayed,
+        row_of=row_of,
+        in_za=_in_za(references, enrolled),
+    )
+    for numbers, finding in proofs.findings:
+        findings.add_to_all(row_of[numbers], finding)
     hint = "the key that signed is not enrolled for this machine"
     findings.add_to_all(row_of[proofs.signature_ok & ~known], Finding("key.unknown", Severity.HIGH, hint))
     levels = _key_levels(references, enrolled)
@@ -142,6 +149,13 @@ def attest(
     words = f"policy {policy.name} wants a signed quote of the log's PCRs, and there is none"
     findings.add_to_all(np.flatnonzero(none), Finding("quote.missing", Severity.HIGH, words))
     return _in_rows(coverage, proofs, sent, names, attests, levels, fresh, known, references)
+
+
+def _in_za(references: References, enrolled: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
+    """Of each quote whether its key is enrolled as one that signs with ZA."""
+    modes = references.identity.columns.field("sm2_mode").take(pa.array(enrolled, mask=enrolled < 0))
+    in_za = pc.fill_null(pc.equal(modes, str(Sm2Mode.ZA)), False)
+    return np.asarray(in_za.to_numpy(zero_copy_only=False), np.bool_)
 
 
 def _key_levels(references: References, enrolled: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:

@@ -19,7 +19,7 @@ from pyverify.evidence import tpm_names
 from pyverify.evidence.columns import Ragged
 from pyverify.evidence.curves import CURVES, SM2
 from pyverify.evidence.pcr_values import BankColumns, digest_matches, laid_out, selection_digests
-from pyverify.evidence.quote import DIGEST_MODE, Quotes, verify_signatures
+from pyverify.evidence.quote import DIGEST_MODE, ZA_MODE, Quotes, verify_signatures
 from pyverify.findings import Finding, Severity
 from pyverify.replay import Replayed
 
@@ -165,12 +165,14 @@ class _Judge:
         wrong &= self.quotes.signature_rows["fault"] == 0
         self.refuse(wrong, "quote.format", "pcrDigest is not as long as a digest of the signature's hash")
 
-    def signatures(self, by: str | None) -> Mask:
+    def signatures(self, by: str | None, in_za: Mask) -> Mask:
         """Verifies those that nothing is wrong with otherwise, and those whose selection or attributes alone are."""
         q = self.quotes
         decoded = (q.attests["fault"] == 0) & (q.signature_rows["fault"] == 0) & (q.keys.rows["fault"] == 0)
         asked = decoded & q.keys.present & ~self._has("quote.scheme", "key.weak")
-        results = verify_signatures(q, asked, self.policy.sm2_mode, by)
+        results = verify_signatures(q, asked & ~in_za, self.policy.sm2_mode, by)
+        if np.any(in_za):
+            results[in_za] = verify_signatures(q, asked & in_za, ZA_MODE, by)[in_za]
         self.refuse(asked & (results == _native.BAD), "quote.signature", "the signature does not verify")
         hint = "r or s is out of range, or the signature is not as long as the key"
         self.refuse(asked & (results == _native.RANGE), "quote.format", hint)
@@ -193,6 +195,7 @@ def prove(
     policy: ProofPolicy | None = None,
     replayed: Replayed | None = None,
     row_of: npt.NDArray[np.int64] | None = None,
+    in_za: Mask | None = None,
     by: str | None = None,
 ) -> Proofs:
     """Judges each quote of a batch.
@@ -202,6 +205,7 @@ def prove(
         policy: how strong they must be; the default is the presets'.
         replayed: PCR values that logs lead to, tried where the values beside a quote do not match or were not sent.
         row_of: for each quote the row of ``replayed``: int64 of shape [n]; by default quote i has row i.
+        in_za: quotes whose key signs in mode ``za`` if it is an SM2 key, whatever the policy says of others: bool [n].
         by: the engine that verifies signatures, see :func:`pyverify.evidence.signatures.engine`.
 
     Raises:
@@ -216,7 +220,7 @@ def prove(
     judge.schemes()
     judge.keys()
     judge.selections()
-    signature_ok = judge.signatures(by)
+    signature_ok = judge.signatures(by, np.zeros(n, np.bool_) if in_za is None else in_za)
     origin, values = _match(judge, replayed, rows)
     good = quotes.attests["fault"] == 0
     selected = np.where(good[:, None], quotes.attests["selected"], np.uint32(0)).astype(np.uint32)
