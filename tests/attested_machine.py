@@ -42,6 +42,7 @@ class Machine:
     level: KeyLevel = KeyLevel.ENROLLED
     sm2_mode: Sm2Mode = Sm2Mode.DIGEST
     challenges: list[Challenge] = field(default_factory=list)
+    own_key: Key | None = None
 
     def __post_init__(self) -> None:
         self.log = self.log or small_log(list(self.banks))
@@ -51,14 +52,14 @@ class Machine:
 
     @property
     def key(self) -> Key:
-        return key(self.kind, self.name)
+        return self.own_key or key(self.kind, self.name)
 
     @property
     def selection(self) -> Selection:
         return [(bank, ALL_PCRS) for bank in self.quoted_banks]
 
     def quote(self, selection: Selection | None = None, nonce: bytes | None = None, **parts) -> SentQuote:
-        kind = parts.pop("kind", self.kind)
+        kind = parts.pop("kind", self.key)
         return self.tpm.quote(selection or self.selection, self.nonce if nonce is None else nonce, kind, **parts)
 
     def evidence(self, *quotes: SentQuote, **changes) -> Evidence:
@@ -115,6 +116,23 @@ def trusted(verdict: Verdict, attested: str = "quote") -> bool:
     """Whether it is trusted, for what it says it is founded on; a fresh one once its nonces are spent."""
     final = stands(verdict)
     return final.outcome is Outcome.TRUSTED and final.attested == attested
+
+
+def refused(verdict: Verdict | dict, *expected: str) -> bool:
+    """Whether it is not trusted, neither now nor once its nonces are spent, for all of these reasons."""
+    final = stands(verdict) if isinstance(verdict, Verdict) else verdict
+    outcome = final.outcome if isinstance(final, Verdict) else final["verdict"]
+    assert outcome in (Outcome.UNTRUSTED, Outcome.ERROR), outcome
+    assert set(expected) <= codes(final), codes(final)
+    return True
+
+
+def booted_evil(machine: Machine, command_line: bytes = b"init=/bin/sh") -> tuple[bytes, References]:
+    """The machine boots something else: the log of that boot, and the references as they were before."""
+    references = machine.references()
+    log = small_log(list(machine.banks), command_line=command_line)
+    machine.tpm = Tpm.booted(log, owner=machine.name)
+    return log, references
 
 
 class Rows:

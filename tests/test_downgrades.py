@@ -5,22 +5,12 @@ from __future__ import annotations
 import struct
 
 import pytest
-from attested_machine import ALL_PCRS, ARCHIVE, DEFAULT, Machine, codes, stands, trusted
+from attested_machine import ALL_PCRS, ARCHIVE, DEFAULT, Machine, refused, trusted
 from conftest import entry, small_log, spec_id
 from tpm_in_python import Tpm
 
-from pyverify.appraise.verdict import Outcome
-
 BOTH = ("sha256", "sha384")
 EVIL = b"init=/bin/sh"
-
-
-def refused(verdict, *expected):
-    """Whether it is not trusted, neither now nor once its nonces are spent, for all of these reasons."""
-    final = stands(verdict)
-    assert final.outcome in (Outcome.UNTRUSTED, Outcome.ERROR)
-    assert set(expected) <= codes(final), codes(final)
-    return True
 
 
 def separators(*registers):

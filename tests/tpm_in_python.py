@@ -170,10 +170,10 @@ class Tpm:
         kind: int = 0x8018,
         **parts: bytes,
     ) -> bytes:
-        """A TPMS_ATTEST of the selected PCRs. ``parts`` (``selection``, ``digest``, ``tail``) are for forgers."""
+        """A TPMS_ATTEST of the selected PCRs. ``parts`` (``listed``, ``digest``, ``tail``) are for forgers."""
         head = struct.pack(">IH", magic, kind) + sized(self.signer) + sized(nonce)
         head += struct.pack(">QIIBQ", self.clock, self.reset_count, self.restart_count, self.safe, self.firmware)
-        chosen = parts.get("selection", marshalled(selection))
+        chosen = parts.get("listed", marshalled(selection))
         digest = parts.get("digest", ak.digest(b"".join(self.values(selection))))
         return head + chosen + sized(digest) + parts.get("tail", b"")
 
