@@ -74,9 +74,9 @@ class Attestation:
 
     ``proven`` are by bank the PCRs, a bit each, whose values in ``values`` are authentic: uint32 of shape [n] and uint8
     of shape [n, 24, size]. ``attested``, ``key`` and ``ak_names`` are one a row, the weakest of the quotes that count.
-    ``facts`` are those of each quote whose signature verified by a key of its machine, for rules that need other rows:
-    a dictionary of columns with ``row``, ``ak_name``, ``nonce``, ``attest``, ``issued_at``, ``clock``, ``reset_count``,
-    ``restart_count``, ``safe``, ``firmware_version``.
+    ``facts`` are those of each quote whose signature verified by a key of its machine and that is no known replay, for
+    rules that need other rows: a dictionary of columns with ``row``, ``ak_name``, ``nonce``, ``attest``, ``issued_at``,
+    ``clock``, ``reset_count``, ``restart_count``, ``safe``, ``firmware_version``.
     """
 
     proven: dict[str, npt.NDArray[np.uint32]]
@@ -260,7 +260,8 @@ def _in_rows(
     for i in np.flatnonzero(proofs.signature_ok & ~relied).tolist() + np.flatnonzero(relied).tolist():
         ak_names[int(row_of[i])] = names[i]
     # A quote by a key of another machine says nothing to that machine's rows (DESIGN section 5.8): it may be a copy.
-    good = np.flatnonzero(proofs.signature_ok & known).tolist()
+    # One whose nonce the ledger has as spent by another must not pass for the first of them.
+    good = np.flatnonzero(proofs.signature_ok & known & (fresh != Freshness.REPLAYED)).tolist()
     asked = references.identity.asked({names[i] or b"" for i in good})
     issued = [
         asked[name].by_nonce.get(proofs.nonces[i], (None, None))[0] if (name := names[i] or b"") in asked else None
