@@ -122,6 +122,17 @@ def test_062_in_a_job_of_small_batches(tmp_path):
         assert [row["verdict"] for row in rows] == ["trusted", "untrusted", "trusted"]
 
 
+def test_062_under_a_policy_without_a_limit_of_age(tmp_path):
+    """A challenge that is good for ever is still good once."""
+    machine, policy = honest(), replace(DEFAULT, max_age=None)
+    first = machine.evidence()
+    machine.tpm.clock += 1
+    with store_of(tmp_path / "s", machine) as store:
+        assert job(store, first, policy=policy, at=NOW + 9_000 * HOUR)[0]["verdict"] == "trusted"
+        assert refused(job(store, machine.evidence(), policy=policy, at=NOW + 9_000 * HOUR)[0], "quote.replayed")
+        assert job(store, first, policy=policy)[0]["verdict"] == "trusted"
+
+
 def test_062_a_service_that_consumes(tmp_path):
     machine = honest()
     one = machine.judge()

@@ -33,7 +33,6 @@ MAX_QUOTES: Final = 16
 
 _QUOTES: Final = evidence_schema().field("quotes").type
 _PARTS: Final = ("msg", "sig", "ak_pub", "pcrs")
-_NO_LIMIT: Final = datetime.timedelta(days=365_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +218,7 @@ def _freshness(
         [proofs.nonces[i] for i in asked],
         [attests[i] for i in asked],
         as_of=as_of,
-        max_age=policy.max_age or _NO_LIMIT,
+        max_age=policy.age_limit,
     )
     return fresh
 
