@@ -18,6 +18,8 @@ KEY_LEVELS: Final = ("none", "first-use", "enrolled", "activated", "certified")
 WEAK_BANKS: Final = ("sha1",)
 """Banks whose collisions are for sale: alone they are ``bank.weak``."""
 
+_NO_LIMIT: Final = datetime.timedelta(days=365_000)
+
 
 @dataclass(frozen=True)
 class Policy:
@@ -96,6 +98,11 @@ class Policy:
     def report_mask(self) -> int:
         """``pcrs_report`` as bits."""
         return pcr_mask(self.pcrs_report)
+
+    @property
+    def age_limit(self) -> datetime.timedelta:
+        """``max_age``, or where there is none, longer than anything has been asked for."""
+        return _NO_LIMIT if self.max_age is None else self.max_age
 
     @cached_property
     def id(self) -> bytes:
