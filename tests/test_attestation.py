@@ -36,7 +36,7 @@ from pyverify.appraise.verdict import Outcome
 from pyverify.baseline.enrollment import Enrollment
 from pyverify.baseline.identity import Challenge, EnrolledKey, KeyLevel
 from pyverify.baseline.ledger import Ledger
-from pyverify.evidence.bundle import Quote
+from pyverify.evidence.bundle import ImaList, Quote
 from pyverify.findings import Severity
 from pyverify.fleet.learn import learn
 
@@ -473,7 +473,8 @@ def recorded_evidence(boot, quotes, handle):
         for name in quotes
     ]  # fmt: skip
     machine = json.loads((folder / "scenario.json").read_text())
-    evidence = Evidence("m", boot, (folder / "binary_bios_measurements").read_bytes(), quotes=sent)
+    ima = [ImaList("binary", (folder / "ima" / "binary_runtime_measurements").read_bytes())]
+    evidence = Evidence("m", boot, (folder / "binary_bios_measurements").read_bytes(), quotes=sent, ima=ima)
     return evidence, bytes.fromhex(machine["nonce"]), (folder / "ak" / f"ak_{handle}.name").read_bytes()
 
 
