@@ -168,7 +168,8 @@ class Appraisal:
         """Each log by itself, in the banks that it is compared in; where there is no baseline yet, in all."""
         banks = np.where(self.known, required, log_banks & np.uint32(mask_of(self.policy.banks_allowed)))
         rows = np.flatnonzero(judgeable)
-        check_logs(judged_as.logs, judged_as.digests, banks, judged_as.of_registers, rows, self.findings)
+        rules = self.policy.secure_boot
+        check_logs(judged_as.logs, judged_as.digests, banks, judged_as.of_registers, rows, rules, self.findings)
 
     def _attest(
         self, sent: SentQuotes, replayed: Replayed, masks: PcrMasks, required: npt.NDArray[np.uint32]
