@@ -175,7 +175,7 @@ class Appraisal:
         self, sent: SentQuotes, replayed: Replayed, masks: PcrMasks, required: npt.NDArray[np.uint32]
     ) -> Attestation:
         allowed = np.uint32(mask_of(self.policy.banks_allowed))
-        weak = Finding("bank.weak", Severity.HIGH, "only banks below the policy's strength are quoted")
+        weak = Finding("bank.weak", Severity.HIGH, "[banks] allowed: only banks that do not count are quoted")
         self.findings.add_to_all(np.flatnonzero((sent.banks != 0) & (sent.banks & allowed == 0)), weak)
         return attest(
             sent,
@@ -251,7 +251,7 @@ class Appraisal:
     def _tell_ignored_quotes(self) -> None:
         if has_values(self.batch, "quotes"):
             counts = pc.fill_null(pc.list_value_length(self.batch.column("quotes")), 0).to_numpy(zero_copy_only=False)
-            hint = f"policy {self.policy.name} does not judge quotes"
+            hint = f'[evidence] quote = "no": policy {self.policy.name} does not judge quotes'
             self.findings.add_to_all(np.flatnonzero(counts), Finding("quote.ignored", Severity.INFO, hint))
 
     def _table(
