@@ -231,6 +231,7 @@ typedef struct {
   uint32_t name_hash;   /* TPM_ALG_ID of nameAlg */
   uint32_t attributes;  /* TPMA_OBJECT */
   uint32_t symmetric;   /* TPM_ALG_ID */
+  uint32_t symmetric_bits, symmetric_mode; /* of its key; a TPM_ALG_ID: both 0 where `symmetric` is NULL */
   uint32_t scheme;      /* TPM_ALG_ID; NULL is 0x0010 */
   uint32_t scheme_hash; /* TPM_ALG_ID; 0 where the scheme has none */
   uint32_t curve;       /* TPM_ECC_CURVE; 0 for RSA */
@@ -473,21 +474,35 @@ enum pv_ima_outcome {
   PV_IMA_OK = 0,
   PV_IMA_CHANGED = 1,    /* the set has its path, with other digests only */
   PV_IMA_ADDED = 2,      /* the set does not have its path */
-  PV_IMA_NOT_JUDGED = 3, /* entry 0 called boot_aggregate, and violations: their names prove nothing */
+  PV_IMA_NOT_JUDGED = 3, /* entry 0 called boot_aggregate, and violations: their names prove nothing; lists without a set */
 };
 
 /* Bits of a `kind` beside the algorithm. */
 #define PV_IMA_KIND_VERITY 256
 #define PV_IMA_KIND_BUFFER 512
 
-/* Holds the entries of a batch against a set.
- *   paths, path_at    n_paths distinct names, with their index (pv_index)
- *   members_at        n_paths + 1 numbers: path p may have the digests [members_at[p], members_at[p + 1])
- *   kinds             a digest: its algorithm, with PV_IMA_KIND_* bits
- *   digests           a digest: 64 bytes, zeros after its own
- *   The digests of a path must increase by (kind, bytes).
- *   outcomes          an entry: enum pv_ima_outcome */
+/* Many sets over one table of paths and their digests. */
+typedef struct {
+  const uint8_t *paths; /* n_paths distinct names, with their index (pv_index) */
+  const int64_t *path_at;
+  uint64_t n_paths;
+  uint64_t key;
+  const uint64_t *slots;
+  uint64_t n_slots;
+  const uint64_t *members_at; /* n_paths + 1 numbers: path p has the members [members_at[p], members_at[p + 1]) */
+  const uint32_t *kinds;      /* a member: its algorithm, with PV_IMA_KIND_* bits */
+  const uint8_t *digests;     /* a member: 64 bytes, zeros after its own; those of a path increase by (kind, bytes) */
+  uint64_t n_members;
+  const uint64_t *set_at; /* n_sets + 1 numbers: set s has the members numbers[set_at[s]] to numbers[set_at[s + 1] - 1] */
+  uint64_t n_sets;
+  const uint32_t *numbers; /* increasing within a set */
+  uint64_t n_numbers;
+} pv_ima_sets;
+
+/* Holds the entries of a batch against sets.
+ *   set_of    a list: the number of its set; any that is none leaves its entries unjudged
+ *   outcomes  an entry: enum pv_ima_outcome
+ *   members   an entry: the member that it is; where it changed the first that its set has of its path; else PV_NOT_FOUND */
 int pv_ima_check(const uint8_t *blob, const int64_t *offsets, uint64_t n_lists, const pv_ima_list *lists,
-                 const pv_ima_entry *entries, uint64_t n_entries, const uint8_t *paths, const int64_t *path_at,
-                 uint64_t n_paths, uint64_t key, const uint64_t *slots, uint64_t n_slots, const uint64_t *members_at,
-                 const uint32_t *kinds, const uint8_t *digests, uint64_t n_digests, uint8_t *outcomes);
+                 const pv_ima_entry *entries, uint64_t n_entries, const uint32_t *set_of, const pv_ima_sets *sets,
+                 uint8_t *outcomes, uint32_t *members);

@@ -73,32 +73,9 @@ uint64_t pv_read_legacy(pv_reader *r, uint64_t at, pv_event *e) {
   return LEGACY_HEADER + (uint64_t)e->data_size;
 }
 
-/* The common case, all algorithms in the header's order, at the price of one bounds check. Returns 0 where it is not. */
-static int read_digests_in_order(const pv_reader *r, uint64_t at, uint32_t count, pv_event *e) {
-  uint64_t here = at + 12;
-  if (count != r->n_algorithms || r->size - here < r->digests_size) {
-    return 0;
-  }
-  for (uint32_t i = 0; i < count; i++) {
-    const pv_algorithm *a = &r->algorithms[i];
-    if (pv_le16(r->bytes + here) != a->id) {
-      return 0;
-    }
-    if (a->bank >= 0) {
-      e->digest_at[a->bank] = (uint32_t)here + 2;
-    }
-    here += 2 + a->size;
-  }
-  return 1;
-}
-
 /* Reads the digests of a crypto-agile entry: in any order, each bank at most once. Returns the bytes they take, or
  * 0 with the fault set (a count of zero never gets here). */
 static uint64_t read_digests(pv_reader *r, uint64_t at, uint32_t count, pv_event *e, uint32_t *present, int *set) {
-  if (e->type != EV_NO_ACTION && read_digests_in_order(r, at, count, e)) {
-    *present = r->row->banks;
-    return r->digests_size;
-  }
   uint64_t digests_at = at + 12, here = digests_at;
   uint32_t seen = 0;
   for (uint32_t i = 0; i < count; i++) {
@@ -164,4 +141,66 @@ uint64_t pv_read_agile(pv_reader *r, uint64_t at, pv_event *e, uint32_t *present
   e->at = (uint32_t)at;
   e->data_at = (uint32_t)size_at + 4;
   return 16 + digests + e->data_size;
+}
+
+void pv_expect_usual(pv_reader *r) {
+  uint32_t at = 12;
+  for (unsigned b = 0; b < PV_BANKS; b++) {
+    r->usual.absent[b] = PV_NO_DIGEST;
+  }
+  for (uint32_t i = 0; i < r->n_algorithms; i++) {
+    const pv_algorithm *a = &r->algorithms[i];
+    r->usual.id_at[i] = at;
+    if (a->bank >= 0) {
+      r->usual.digest_at[a->bank] = at + 2;
+      r->usual.absent[a->bank] = 0;
+    }
+    at += 2 + a->size;
+  }
+  r->usual.size = at + 4;
+}
+
+/* One of them, all its lengths held against what is left. Returns its size, 0 where it is another entry. */
+static inline uint64_t read_usual(const pv_reader *r, uint64_t at, pv_event *e) {
+  const pv_usual *usual = &r->usual;
+  const uint8_t *p = r->bytes + at;
+  uint64_t left = r->size - at;
+  if (left < usual->size) {
+    return 0;
+  }
+  uint32_t pcr = pv_le32(p), type = pv_le32(p + 4), data_size = pv_le32(p + usual->size - 4);
+  if (pcr >= PV_PCRS || type == EV_NO_ACTION || type == (uint32_t)EV_EFI_HCRTM_EVENT ||
+      pv_le32(p + 8) != r->n_algorithms || data_size > left - usual->size) {
+    return 0;
+  }
+  for (uint32_t i = 0; i < r->n_algorithms; i++) {
+    if (pv_le16(p + usual->id_at[i]) != r->algorithms[i].id) {
+      return 0;
+    }
+  }
+  e->pcr = pcr;
+  e->type = type;
+  e->at = (uint32_t)at;
+  e->data_at = (uint32_t)at + usual->size;
+  e->data_size = data_size;
+  for (unsigned b = 0; b < PV_BANKS; b++) {
+    e->digest_at[b] = ((uint32_t)at + usual->digest_at[b]) | usual->absent[b];
+  }
+  return usual->size + (uint64_t)data_size;
+}
+
+uint64_t pv_read_usual(pv_reader *r, uint64_t at) {
+  uint64_t room = r->capacity < PV_MAX_EVENTS ? r->capacity : PV_MAX_EVENTS, n = r->row->n_events, used;
+  uint32_t touched = r->row->touched;
+  for (; n < room; n++, at += used) {
+    pv_look_ahead(r->bytes + at);
+    used = read_usual(r, at, &r->events[n]);
+    if (!used) {
+      break;
+    }
+    touched |= 1u << r->events[n].pcr;
+  }
+  r->row->n_events = (uint32_t)n;
+  r->row->touched = touched;
+  return at;
 }

@@ -3,11 +3,6 @@
 
 #include "reader.h"
 
-enum {
-  EV_EFI_HCRTM_EVENT = (int)0x80000010,
-  AHEAD = 640, /* bytes that are asked for before they are needed: some three events (a third less time when cold) */
-};
-
 static const char *const fault_codes[] = {
     NULL,          "log.not-a-log",  "log.truncated", "log.header",   "log.algorithms",
     "log.digests", "log.event-size", "log.pcr-index", "log.trailing", "log.too-large",
@@ -83,10 +78,10 @@ static int read_log(pv_reader *r) {
     return PV_OK;
   }
   while (at < r->size) {
-    pv_event *e = &r->events[r->row->n_events];
-    for (uint64_t ahead = AHEAD; ahead < AHEAD + 256 && r->size - at > AHEAD + 256; ahead += 64) {
-      __builtin_prefetch(r->bytes + at + ahead);
+    if (at && r->row->format == PV_FORMAT_TCG2 && (at = pv_read_usual(r, at)) == r->size) {
+      break;
     }
+    pv_event *e = &r->events[r->row->n_events];
     uint32_t present = 1;
     int set = 0;
     uint64_t used;
@@ -115,6 +110,9 @@ static int read_log(pv_reader *r) {
       set = e->type == EV_NO_ACTION && !pv_is_zero(r->bytes + at + 8, 20);
     }
     note_event(r, e, present, set);
+    if (at == 0) {
+      pv_expect_usual(r);
+    }
     r->row->n_events++;
     at += used;
   }

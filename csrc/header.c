@@ -54,7 +54,6 @@ static uint64_t read_spec_id(pv_reader *r, const pv_event *e) {
       r->row->notes |= PV_NOTE_UNKNOWN_ALGORITHM;
     }
     r->algorithms[i] = a;
-    r->digests_size += 2 + a.size;
   }
   r->n_algorithms = (uint32_t)n;
   if (size != 29 + 4 * n + p[28 + 4 * n]) {

@@ -1,18 +1,23 @@
-/* Lane scheduling, once for all kernels. Jobs (chains to extend, messages to hash) are taken longest first; a lane whose
- * job ends takes the next one, so that all lanes end at nearly the same time. Between two such ends the kernel runs
- * without interruption, its state in registers. When fewer jobs are left than lanes, they move to the kernel that
- * finishes so few soonest (PERFORMANCE 3). */
+/* Lane scheduling, once for all kernels. Jobs (chains to extend, messages to hash) are taken longest first. As many of
+ * one length as there are lanes begin and end together, a wave, and need no bookkeeping. Else a lane whose job ends
+ * takes the next one, so that all lanes end at nearly the same time; between two such ends the kernel runs without
+ * interruption, its state in registers. When fewer jobs are left than lanes, they move to the kernel that finishes so
+ * few soonest (PERFORMANCE 3). */
 #include "lanes.h"
 
 #include "dispatch.h"
+#include "padding.h"
 #include "share.h"
+#include "state.h"
 
 enum {
   BLOCK_JOBS = PV_SHARE_MOST, /* sorted at a time, on the stack; each block ends with one drain */
   EXACT = 128,       /* lengths below have a bucket each, longer ones sixteen for each power of two */
   BUCKETS = EXACT + 16 * (64 - 7),
-  MAX_TAIL = 256,
+  WORTH = 4, /* jobs in waves for each step of a lane that is lost before them: they save more than that */
 };
+
+#define IDLE UINT64_MAX /* steps that a lane without a job has left */
 
 typedef struct {
   const pv_hash_shape *shape;
@@ -20,6 +25,10 @@ typedef struct {
   int32_t variant; /* -1: the best for what is left */
   uint64_t key;    /* for sharing; 0: none */
   int hashing;
+  unsigned shift;      /* a block is 1 << shift bytes; a division by what the compiler does not know takes long */
+  uint64_t unit;       /* bytes that a step takes: of a digest or a block */
+  uint32_t state_size; /* bytes of a hash's state, as big-endian words too */
+  uint8_t initial[PV_STATE_WORDS * 8]; /* state of a new message, so */
   const uint8_t *data; /* digests, or the blob of messages */
   const uint64_t *chain_at;
   const int64_t *begins, *ends; /* of messages */
@@ -30,27 +39,30 @@ typedef struct {
 /* A job that is under way, outside a lane. */
 typedef struct {
   const uint8_t *at;
-  uint64_t left;
-  uint64_t job;
-  int in_tail;
-  uint8_t words[PV_STATE_WORDS * 8], tail[MAX_TAIL];
+  uint64_t left, job;
+  int tail_comes;
+  uint8_t words[PV_STATE_WORDS * 8], tail[PV_TAIL_ROOM];
 } parked_job;
 
 typedef struct {
   _Alignas(64) uint8_t state[PV_STATE_WORDS * 8 * PV_MAX_LANES];
+  _Alignas(64) uint8_t initial[PV_STATE_WORDS * 8 * PV_MAX_LANES]; /* the hash's in every lane of `kernel` */
+  _Alignas(64) uint8_t tail[PV_MAX_LANES][PV_TAIL_ROOM];
   const uint8_t *at[PV_MAX_LANES];
-  uint64_t left[PV_MAX_LANES]; /* 0: the lane is free */
+  uint64_t left[PV_MAX_LANES]; /* more than half of IDLE: the lane is free */
   uint64_t job[PV_MAX_LANES];
-  int in_tail[PV_MAX_LANES];
-  uint8_t tail[PV_MAX_LANES][MAX_TAIL];
+  int tail_comes[PV_MAX_LANES]; /* after the steps that are left come those of a long message's tail */
   parked_job parked[PV_MAX_LANES];
-  uint32_t n_parked, n_live;
+  uint32_t n_parked, n_busy; /* jobs under way outside lanes, and in lanes */
   const pv_kernel *kernel;
   uint32_t variant;
 } lanes;
 
-/* Block sizes are powers of two, and a division by one that the compiler does not know takes longer than a round. */
-static unsigned block_shift(const work *w) { return w->shape->word_size == 4 ? 6 : 7; }
+/* The jobs of a block, longest first; those before `next` have begun, those from `until` on wait for all lanes to end. */
+typedef struct {
+  uint64_t first;
+  uint32_t order[BLOCK_JOBS], n, next, until;
+} queue;
 
 static uint64_t message_size(const work *w, uint64_t job) {
   return (uint64_t)(w->ends[job] - w->begins[job]);
@@ -58,12 +70,14 @@ static uint64_t message_size(const work *w, uint64_t job) {
 
 /* Digests or blocks that a job takes. */
 static uint64_t length(const work *w, uint64_t job) {
-  if (!w->hashing) {
-    return w->chain_at[job + 1] - w->chain_at[job];
-  }
-  uint64_t block = w->shape->block_size;
-  return (message_size(w, job) + 1 + block / 8 + block - 1) >> block_shift(w);
+  return w->hashing ? pv_padded_blocks(message_size(w, job), w->shift) : w->chain_at[job + 1] - w->chain_at[job];
 }
+
+static const uint8_t *input(const work *w, uint64_t job) {
+  return w->hashing ? w->data + w->begins[job] : w->data + w->chain_at[job] * w->unit;
+}
+
+static uint64_t queued_length(const work *w, const queue *q, uint32_t i) { return length(w, q->first + q->order[i]); }
 
 static uint32_t bucket(uint64_t n) {
   if (n < EXACT) {
@@ -83,11 +97,11 @@ static pv_content content(const void *context, uint64_t job) {
   return (pv_content){{w->data + w->chain_at[job] * size, w->out + job * size}, {length(w, job) * size, size}};
 }
 
-/* The jobs of a block that stand for themselves and have anything to do, longest first. Returns how many. */
-static uint32_t sort_jobs(const work *w, uint64_t first, uint32_t n, const uint32_t *same_as, uint32_t *order) {
+/* The jobs of a block that stand for themselves and have anything to do, longest first. */
+static void sort_jobs(const work *w, uint32_t n, const uint32_t *same_as, queue *q) {
   uint32_t starts[BUCKETS + 1] = {0}, total = 0;
   for (uint32_t i = 0; i < n; i++) {
-    starts[bucket(length(w, first + i))] += same_as[i] == i;
+    starts[bucket(length(w, q->first + i))] += same_as[i] == i;
   }
   for (uint32_t b = BUCKETS; b-- > 1;) {
     uint32_t count = starts[b];
@@ -95,115 +109,156 @@ static uint32_t sort_jobs(const work *w, uint64_t first, uint32_t n, const uint3
     total += count;
   }
   for (uint32_t i = 0; i < n; i++) {
-    uint64_t len = length(w, first + i);
+    uint64_t len = length(w, q->first + i);
     if (len && same_as[i] == i) {
-      order[starts[bucket(len)]++] = i;
+      q->order[starts[bucket(len)]++] = i;
     }
   }
-  return total;
+  q->n = total;
+  q->next = 0;
 }
 
-/* State words of one lane from big-endian bytes, and back. */
-static void load_words(const work *w, lanes *l, uint32_t lane, const uint8_t *bytes, uint32_t words) {
+/* Where the PCR value or the digest of a job lies. */
+static uint8_t *value(const work *w, uint64_t job) { return w->out + job * w->shape->digest_size; }
+
+static inline __attribute__((always_inline)) const uint8_t *pad(const work *w, lanes *l, uint32_t lane, uint64_t job, uint64_t before, uint64_t blocks) {
+  const uint8_t *message = w->data + w->begins[job];
+  uint64_t size = message_size(w, job);
+  return w->shift == 6 ? pv_pad(l->tail[lane], message, size, before << 6, blocks, 6)
+                       : pv_pad(l->tail[lane], message, size, before << 7, blocks, 7);
+}
+
+/* So many steps of the kernel, of whose lanes `busy` have work. */
+static void step(const work *w, lanes *l, uint64_t steps, uint32_t busy) {
+  (w->hashing ? l->kernel->compress : l->kernel->extend)(l->state, l->at, steps);
+  if (w->usage) {
+    w->usage->steps[l->variant] += steps * l->kernel->lanes;
+    w->usage->filled[l->variant] += steps * busy;
+  }
+}
+
+/* Asks for the beginning of a job that a lane takes some time later. */
+static void expect(const work *w, const queue *q, uint32_t later) {
+  if (q->next + later < q->n) {
+    __builtin_prefetch(input(w, q->first + q->order[q->next + later]));
+  }
+}
+
+/* Whether the next jobs fill all lanes and have one length. All are looked at: long ones are not quite in order. */
+static int is_wave(const work *w, const lanes *l, const queue *q) {
   uint32_t n = l->kernel->lanes;
-  for (uint32_t i = 0; i < words; i++) {
-    if (w->shape->word_size == 4) {
-      ((uint32_t *)(void *)l->state)[i * n + lane] = pv_be32(bytes + 4 * i);
-    } else {
-      ((uint64_t *)(void *)l->state)[i * n + lane] = pv_be64(bytes + 8 * i);
+  if (q->n - q->next < n) {
+    return 0;
+  }
+  uint64_t steps = queued_length(w, q, q->next);
+  for (uint32_t lane = 1; lane < n; lane++) {
+    if (queued_length(w, q, q->next + lane) != steps) {
+      return 0;
     }
   }
+  return 1;
 }
 
-static void store_words(const work *w, const lanes *l, uint32_t lane, uint8_t *bytes, uint32_t words) {
+/* Where lanes of unequal jobs stop to be given more. If jobs of one length follow the next ones, it is best to wait until
+ * all of these have ended, for then come waves; else never. */
+static uint32_t in_step(const work *w, const lanes *l, const queue *q) {
+  uint32_t n = l->kernel->lanes, last = q->next + n - 1;
+  if (q->n - q->next < n) {
+    return q->n;
+  }
+  uint64_t lost = n * queued_length(w, q, q->next), shortest = queued_length(w, q, last);
+  for (uint32_t lane = 0; lane < n; lane++) {
+    lost -= queued_length(w, q, q->next + lane);
+  }
+  return WORTH * lost < q->n - last && queued_length(w, q, last + WORTH * (uint32_t)lost) == shortest ? last + 1 : q->n;
+}
+
+static void run_wave(const work *w, lanes *l, queue *q) {
   uint32_t n = l->kernel->lanes;
-  for (uint32_t i = 0; i < words; i++) {
-    if (w->shape->word_size == 4) {
-      pv_put_be32(bytes + 4 * i, ((const uint32_t *)(const void *)l->state)[i * n + lane]);
-    } else {
-      pv_put_be64(bytes + 8 * i, ((const uint64_t *)(const void *)l->state)[i * n + lane]);
-    }
+  const uint32_t *jobs = q->order + q->next;
+  uint64_t steps = length(w, q->first + jobs[0]), tail = 0;
+  q->next += n;
+  for (uint32_t lane = 0; lane < n; lane++) {
+    expect(w, q, lane);
+    l->at[lane] = input(w, q->first + jobs[lane]);
   }
-}
-
-/* The last one or two blocks of a message: what is left of it, 0x80, zeros and the length in bits, big-endian. A
- * message is far below 2^61 bytes, so the upper half of SHA-512's 128-bit length is zero. */
-static void begin_tail(const work *w, lanes *l, uint32_t lane) {
-  uint64_t job = l->job[lane], block = w->shape->block_size;
-  uint64_t size = message_size(w, job), rest = size & (block - 1);
-  uint64_t blocks = rest + 1 + block / 8 > block ? 2 : 1;
-  uint8_t *tail = l->tail[lane];
-  memcpy(tail, w->data + w->begins[job] + (size - rest), rest);
-  tail[rest] = 0x80;
-  memset(tail + rest + 1, 0, blocks * block - rest - 9);
-  pv_put_be64(tail + blocks * block - 8, size * 8);
-  l->in_tail[lane] = 1;
-  l->at[lane] = tail;
-  l->left[lane] = blocks;
-}
-
-static void begin(const work *w, lanes *l, uint32_t lane, uint64_t job) {
-  const pv_hash_shape *shape = w->shape;
-  l->job[lane] = job;
-  l->in_tail[lane] = 0;
   if (!w->hashing) {
-    load_words(w, l, lane, w->out + job * shape->digest_size, shape->digest_size / shape->word_size);
-    l->at[lane] = w->data + w->chain_at[job] * shape->digest_size;
-    l->left[lane] = length(w, job);
-    return;
-  }
-  for (uint32_t i = 0, n = l->kernel->lanes; i < shape->words; i++) {
-    if (shape->word_size == 4) {
-      ((uint32_t *)(void *)l->state)[i * n + lane] = ((const uint32_t *)shape->iv)[i];
-    } else {
-      ((uint64_t *)(void *)l->state)[i * n + lane] = ((const uint64_t *)shape->iv)[i];
+    for (uint32_t lane = 0; lane < n; lane++) {
+      pv_load_lane(l->state, n, lane, value(w, q->first + jobs[lane]), w->shape->digest_size);
     }
+  } else {
+    memcpy(l->state, l->initial, (size_t)w->state_size * n);
+    tail = steps <= PV_SHORT_BLOCKS ? steps : PV_TAIL_BLOCKS;
+    steps -= tail;
   }
-  l->at[lane] = w->data + w->begins[job];
-  l->left[lane] = message_size(w, job) >> block_shift(w);
-  if (!l->left[lane]) {
-    begin_tail(w, l, lane);
+  if (steps) {
+    step(w, l, steps, n);
+  }
+  if (tail) {
+    for (uint32_t lane = 0; lane < n; lane++) {
+      l->at[lane] = pad(w, l, lane, q->first + jobs[lane], steps, tail);
+    }
+    step(w, l, tail, n);
+  }
+  for (uint32_t lane = 0; lane < n; lane++) {
+    pv_store_lane(l->state, n, lane, value(w, q->first + jobs[lane]), w->shape->digest_size);
   }
 }
 
-static void finish(const work *w, lanes *l, uint32_t lane) {
-  const pv_hash_shape *shape = w->shape;
-  if (w->hashing && !l->in_tail[lane]) {
-    begin_tail(w, l, lane);
+static void begin(const work *w, lanes *l, uint32_t lane, queue *q) {
+  uint64_t job = q->first + q->order[q->next++], steps = length(w, job);
+  expect(w, q, l->kernel->lanes);
+  l->n_busy++;
+  l->job[lane] = job;
+  l->at[lane] = input(w, job);
+  l->left[lane] = steps;
+  l->tail_comes[lane] = 0;
+  if (!w->hashing) {
+    pv_load_lane(l->state, l->kernel->lanes, lane, value(w, job), w->shape->digest_size);
     return;
   }
-  store_words(w, l, lane, w->out + l->job[lane] * shape->digest_size, shape->digest_size / shape->word_size);
-  l->n_live--;
+  pv_load_lane(l->state, l->kernel->lanes, lane, w->initial, w->state_size);
+  if (steps <= PV_SHORT_BLOCKS) {
+    l->at[lane] = pad(w, l, lane, job, 0, steps);
+  } else {
+    l->left[lane] = steps - PV_TAIL_BLOCKS;
+    l->tail_comes[lane] = 1;
+  }
 }
 
 /* Takes every job out of its lane, so that another kernel may take them up. */
 static void park(const work *w, lanes *l) {
   for (uint32_t lane = 0; l->kernel && lane < l->kernel->lanes; lane++) {
-    if (l->left[lane]) {
-      parked_job *p = &l->parked[l->n_parked++];
-      p->left = l->left[lane];
-      p->job = l->job[lane];
-      p->in_tail = l->in_tail[lane];
-      p->at = l->at[lane];
-      if (p->in_tail) {
-        memcpy(p->tail, l->tail[lane], MAX_TAIL);
-        p->at = p->tail + (l->at[lane] - l->tail[lane]);
-      }
-      store_words(w, l, lane, p->words, w->shape->words);
-      l->left[lane] = 0;
+    if (l->left[lane] > IDLE / 2) {
+      continue;
     }
+    parked_job *p = &l->parked[l->n_parked++];
+    l->n_busy--;
+    p->left = l->left[lane];
+    p->job = l->job[lane];
+    p->tail_comes = l->tail_comes[lane];
+    p->at = l->at[lane];
+    if (p->at >= l->tail[lane] && p->at < l->tail[lane] + PV_TAIL_ROOM) {
+      memcpy(p->tail, l->tail[lane], PV_TAIL_ROOM);
+      p->at = p->tail + (l->at[lane] - l->tail[lane]);
+    }
+    pv_store_lane(l->state, l->kernel->lanes, lane, p->words, w->state_size);
+  }
+  for (uint32_t lane = 0; lane < PV_MAX_LANES; lane++) {
+    l->left[lane] = IDLE;
   }
 }
 
 static void unpark(const work *w, lanes *l, uint32_t lane) {
   const parked_job *p = &l->parked[--l->n_parked];
-  load_words(w, l, lane, p->words, w->shape->words);
+  l->n_busy++;
+  pv_load_lane(l->state, l->kernel->lanes, lane, p->words, w->state_size);
   l->left[lane] = p->left;
   l->job[lane] = p->job;
-  l->in_tail[lane] = p->in_tail;
+  l->tail_comes[lane] = p->tail_comes;
   l->at[lane] = p->at;
-  if (p->in_tail) {
-    memcpy(l->tail[lane], p->tail, MAX_TAIL);
+  if (p->at >= p->tail && p->at < p->tail + PV_TAIL_ROOM) {
+    memcpy(l->tail[lane], p->tail, PV_TAIL_ROOM);
     l->at[lane] = l->tail[lane] + (p->at - p->tail);
   }
 }
@@ -217,64 +272,97 @@ static void choose(const work *w, lanes *l, uint64_t jobs) {
     park(w, l);
     l->kernel = kernel;
     l->variant = variant;
+    for (uint32_t lane = 0; w->hashing && lane < kernel->lanes; lane++) {
+      pv_load_lane(l->initial, kernel->lanes, lane, w->initial, w->state_size);
+    }
+  }
+}
+
+/* The steps of a lane's job are done: its tail comes, or it ends and the next job takes the lane. */
+static void turn(const work *w, lanes *l, uint32_t lane, queue *q) {
+  uint64_t job = l->job[lane];
+  if (l->tail_comes[lane]) {
+    l->tail_comes[lane] = 0;
+    l->at[lane] = pad(w, l, lane, job, length(w, job) - PV_TAIL_BLOCKS, PV_TAIL_BLOCKS);
+    l->left[lane] = PV_TAIL_BLOCKS;
+    return;
+  }
+  pv_store_lane(l->state, l->kernel->lanes, lane, value(w, job), w->shape->digest_size);
+  l->n_busy--;
+  if (q->next < q->until && !l->n_parked) {
+    begin(w, l, lane, q);
+  } else {
+    l->left[lane] = IDLE;
   }
 }
 
 /* All lanes forward until the first of them ends. */
-static void advance(const work *w, lanes *l) {
-  uint32_t n = l->kernel->lanes, busy = 0;
-  uint64_t steps = UINT64_MAX, unit = w->hashing ? w->shape->block_size : w->shape->digest_size;
-  const uint8_t *any = NULL;
+static void advance(const work *w, lanes *l, queue *q) {
+  uint32_t n = l->kernel->lanes, shortest = 0;
+  for (uint32_t lane = 1; lane < n; lane++) {
+    shortest = l->left[lane] < l->left[shortest] ? lane : shortest;
+  }
+  uint64_t steps = l->left[shortest];
+  for (uint32_t lane = 0; l->n_busy < n && lane < n; lane++) {
+    l->at[lane] = l->left[lane] > IDLE / 2 ? l->at[shortest] : l->at[lane];
+  }
+  step(w, l, steps, l->n_busy);
   for (uint32_t lane = 0; lane < n; lane++) {
-    if (l->left[lane]) {
-      steps = l->left[lane] < steps ? l->left[lane] : steps;
-      any = l->at[lane];
-      busy++;
+    l->at[lane] += steps * w->unit;
+    l->left[lane] -= steps;
+  }
+  for (uint32_t lane = 0; lane < n; lane++) {
+    if (!l->left[lane]) {
+      turn(w, l, lane, q);
     }
   }
-  for (uint32_t lane = 0; busy < n && lane < n; lane++) {
-    l->at[lane] = l->left[lane] ? l->at[lane] : any;
-  }
-  (w->hashing ? l->kernel->compress : l->kernel->extend)(l->state, l->at, steps);
-  if (w->usage) {
-    w->usage->steps[l->variant] += steps * n;
-    w->usage->filled[l->variant] += steps * busy;
-  }
-  for (uint32_t lane = 0; lane < n; lane++) {
-    if (l->left[lane]) {
-      l->at[lane] += steps * unit;
-      if ((l->left[lane] -= steps) == 0) {
-        finish(w, l, lane);
-      }
+}
+
+/* Gives every free lane a job where there is one. */
+static void fill(const work *w, lanes *l, queue *q) {
+  for (uint32_t lane = 0; lane < l->kernel->lanes; lane++) {
+    if (l->left[lane] <= IDLE / 2) {
+      continue;
+    }
+    if (l->n_parked) {
+      unpark(w, l, lane);
+    } else if (q->next < q->until) {
+      begin(w, l, lane, q);
+    } else {
+      l->left[lane] = IDLE;
     }
   }
 }
 
 static void run_block(const work *w, uint64_t first, uint32_t n) {
-  uint32_t same_as[BLOCK_JOBS], order[BLOCK_JOBS], next = 0;
+  uint32_t same_as[BLOCK_JOBS];
   uint32_t alone = pv_share_contents(content, w, first, n, w->key, same_as);
-  uint32_t jobs = sort_jobs(w, first, n, same_as, order);
+  queue q;
   lanes l;
+  q.first = first;
+  sort_jobs(w, n, same_as, &q);
   l.kernel = NULL;
-  l.n_parked = l.n_live = 0;
-  memset(l.left, 0, sizeof l.left);
+  l.n_parked = l.n_busy = 0;
   memset(l.state, 0, sizeof l.state); /* lanes that never get a job compute with it too */
-  while (l.n_live || next < jobs) {
-    uint64_t remaining = l.n_live + (jobs - next);
+  for (;;) {
+    uint64_t under_way = l.n_busy + l.n_parked, remaining = under_way + (q.n - q.next);
+    if (!remaining) {
+      break;
+    }
     if (!l.kernel || (w->variant < 0 && remaining < PV_MAX_LANES)) {
       choose(w, &l, remaining);
     }
-    for (uint32_t lane = 0; lane < l.kernel->lanes && (l.n_parked || next < jobs); lane++) {
-      if (!l.left[lane]) {
-        if (l.n_parked) {
-          unpark(w, &l, lane);
-        } else {
-          begin(w, &l, lane, first + order[next++]);
-          l.n_live++;
-        }
-      }
+    if (!under_way && is_wave(w, &l, &q)) {
+      run_wave(w, &l, &q);
+      continue;
     }
-    advance(w, &l);
+    if (!under_way) {
+      q.until = in_step(w, &l, &q);
+    }
+    if (l.n_busy < l.kernel->lanes) {
+      fill(w, &l, &q);
+    }
+    advance(w, &l, &q);
   }
   for (uint32_t i = 0; alone < n && i < n; i++) {
     if (same_as[i] != i) {
@@ -292,14 +380,19 @@ static void run(const work *w, uint64_t first, uint64_t last) {
 
 void pv_extend_chains(uint32_t bank, int32_t variant, uint64_t key, const uint8_t *digests, const uint64_t *chain_at,
                       uint64_t first, uint64_t last, uint8_t *values, pv_usage *usage) {
-  work w = {.shape = pv_shape(bank), .bank = bank, .variant = variant, .key = key, .hashing = 0, .data = digests,
-            .chain_at = chain_at, .out = values, .usage = usage};
+  const pv_hash_shape *shape = pv_shape(bank);
+  work w = {.shape = shape, .bank = bank, .variant = variant, .key = key, .unit = shape->digest_size,
+            .state_size = shape->digest_size, .data = digests, .chain_at = chain_at, .out = values, .usage = usage};
   run(&w, first, last);
 }
 
 void pv_hash_messages(uint32_t bank, int32_t variant, uint64_t key, const uint8_t *blob, const int64_t *begins,
                       const int64_t *ends, uint64_t first, uint64_t last, uint8_t *digests, pv_usage *usage) {
-  work w = {.shape = pv_shape(bank), .bank = bank, .variant = variant, .key = key, .hashing = 1, .data = blob,
-            .begins = begins, .ends = ends, .out = digests, .usage = usage};
+  const pv_hash_shape *shape = pv_shape(bank);
+  work w = {.shape = shape, .bank = bank, .variant = variant, .key = key, .hashing = 1,
+            .shift = shape->word_size == 4 ? 6 : 7, .unit = shape->block_size,
+            .state_size = shape->words * shape->word_size, .data = blob, .begins = begins, .ends = ends, .out = digests,
+            .usage = usage};
+  pv_store_lane(shape->iv, 1, 0, w.initial, w.state_size);
   run(&w, first, last);
 }

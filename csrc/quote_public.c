@@ -1,4 +1,5 @@
-/* TPMT_PUBLIC of keys that can sign quotes, RSA and ECC (SPEC 8.4; TPM 2.0 Library part 2), bare or in a TPM2B_PUBLIC. */
+/* TPMT_PUBLIC of RSA and ECC keys, which sign quotes or open credentials (SPEC 8.4; TPM 2.0 Library part 2), bare or in
+ * a TPM2B_PUBLIC. */
 #include "eventlog.h"
 #include "quote.h"
 
@@ -18,8 +19,8 @@ uint32_t pv_field_size(uint32_t curve) {
 static void read_symmetric(pv_cursor *c, pv_public *row) {
   row->symmetric = pv_u16(c);
   if (row->symmetric != ALG_NULL) {
-    pv_u16(c);
-    pv_u16(c);
+    row->symmetric_bits = pv_u16(c);
+    row->symmetric_mode = pv_u16(c);
   }
 }
 

@@ -1,4 +1,4 @@
-"""Writers of canonical logs and of systemd's log, and a walk over TCG logs; they share no code with the package."""
+"""Writers of canonical logs and of systemd's log, which share no code with the package."""
 
 from __future__ import annotations
 
@@ -11,29 +11,9 @@ from conftest import ALGORITHMS, hash_of
 from pyverify import EvidenceError
 from pyverify.evidence.log_kinds import as_tcg_log
 
-NAMES = {number: name for name, (number, _) in ALGORITHMS.items()}
 NO_ACTION = 3
 # Some types by name, as systemd-pcrlock writes them (SPEC 1.2).
 TYPE_NAMES = {3: "EV_NO_ACTION", 4: "EV_SEPARATOR", 8: "EV_S_CRTM_VERSION", 0xD: "EV_IPL", 0x80000007: "EV_EFI_ACTION"}
-
-
-def events_of(log: bytes) -> list[tuple[int, int, dict[str, bytes], bytes]]:
-    """PCR, type, digests and data of every entry of a crypto-agile log, the Spec ID event first."""
-    size = struct.unpack_from("<I", log, 28)[0]
-    found = [(0, NO_ACTION, {"sha1": bytes(20)}, log[32 : 32 + size])]
-    at = 32 + size
-    while at < len(log) and log[at : at + 8] not in (b"\xff" * 8, b"\0" * 8):
-        pcr, kind, count = struct.unpack_from("<III", log, at)
-        at += 12
-        digests = {}
-        for _ in range(count):
-            name = NAMES[struct.unpack_from("<H", log, at)[0]]
-            digests[name] = log[at + 2 : at + 2 + ALGORITHMS[name][1]]
-            at += 2 + ALGORITHMS[name][1]
-        length = struct.unpack_from("<I", log, at)[0]
-        found.append((pcr, kind, digests, log[at + 4 : at + 4 + length]))
-        at += 4 + length
-    return found
 
 
 def field(kind: int, value: bytes) -> bytes:

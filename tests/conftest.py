@@ -27,6 +27,22 @@ def shared(*parts: str) -> Path:
     return path
 
 
+@pytest.fixture
+def run(capfd):
+    """Calls the command with arguments: exit code, standard output, standard error."""
+    from pyverify.cli.main import main
+
+    def call(*args: object) -> tuple[object, str, str]:
+        try:
+            code: object = main([str(arg) for arg in args])
+        except SystemExit as stop:
+            code = stop.code
+        out, err = capfd.readouterr()
+        return code, out, err
+
+    return call
+
+
 def hash_of(bank: str, data: bytes) -> bytes:
     """The oracle: OpenSSL through hashlib."""
     import hashlib

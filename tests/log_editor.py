@@ -38,10 +38,10 @@ class Log(list):
 
     @classmethod
     def parse(cls, log: bytes) -> Log:
-        """Reads a log that is known to be good."""
+        """Reads a log that is known to be good, up to what it may be padded with."""
         at = 32 + struct.unpack_from("<I", log, 28)[0]
         entries = cls(log[:at])
-        while at < len(log):
+        while at < len(log) and log[at : at + 8] not in (b"\xff" * 8, bytes(8)):
             pcr, kind, count = struct.unpack_from("<III", log, at)
             at += 12
             digests = {}
@@ -74,6 +74,12 @@ class Log(list):
             if pcr in (None, one.pcr) and type in (None, one.type) and data in one.data:
                 return place
         raise LookupError((pcr, type, data))
+
+
+def events_of(log: bytes) -> list[tuple[int, int, dict[str, bytes], bytes]]:
+    """PCR, type, digests and data of every entry of a crypto-agile log, the Spec ID event first."""
+    parsed = Log.parse(log)
+    return [(0, 3, {"sha1": bytes(20)}, parsed.header[32:]), *((e.pcr, e.type, e.digests, e.data) for e in parsed)]
 
 
 def new(log: Log, pcr: int, type: int, data: bytes) -> Entry:

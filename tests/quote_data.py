@@ -100,21 +100,22 @@ def selections(*banks: tuple[int, bytes], count: int | None = None) -> bytes:
 
 def rsa_public(
     modulus: bytes, *, scheme: bytes = struct.pack(">HH", 0x14, 0xB), bits: int | None = None, exponent: int = 0,
-    attributes: int = 0x50072, name_hash: int = 0xB, symmetric: bytes = b"\0\x10", tail: bytes = b"",
+    attributes: int = 0x50072, name_hash: int = 0xB, symmetric: bytes = b"\0\x10", policy: bytes = b"",
+    tail: bytes = b"",
 ) -> bytes:  # fmt: skip
     """A TPMT_PUBLIC of an RSA key (SPEC 8.4)."""
-    head = struct.pack(">HHI", 1, name_hash, attributes) + sized(b"")
+    head = struct.pack(">HHI", 1, name_hash, attributes) + sized(policy)
     numbers = struct.pack(">HI", len(modulus) * 8 if bits is None else bits, exponent)
     return head + symmetric + scheme + numbers + sized(modulus) + tail
 
 
 def ecc_public(
     x: bytes, y: bytes, *, curve: int = 3, scheme: bytes = struct.pack(">HH", 0x18, 0xB), attributes: int = 0x50072,
-    kdf: bytes = b"\0\x10", tail: bytes = b"",
+    name_hash: int = 0xB, symmetric: bytes = b"\0\x10", policy: bytes = b"", kdf: bytes = b"\0\x10", tail: bytes = b"",
 ) -> bytes:  # fmt: skip
     """A TPMT_PUBLIC of an ECC key (SPEC 8.4)."""
-    head = struct.pack(">HHI", 0x23, 0xB, attributes) + sized(b"") + b"\0\x10" + scheme + struct.pack(">H", curve)
-    return head + kdf + sized(x) + sized(y) + tail
+    head = struct.pack(">HHI", 0x23, name_hash, attributes) + sized(policy) + symmetric + scheme
+    return head + struct.pack(">H", curve) + kdf + sized(x) + sized(y) + tail
 
 
 def signature(scheme: int, hash_id: int, *parts: bytes) -> bytes:

@@ -252,7 +252,7 @@ def test_notes_are_told():
 
 
 def test_quotes_are_not_judged_and_say_so():
-    verdict = judge(LOG, quotes=[Quote(b"m", b"s")], ima=[ImaList("binary", b"x")], userspace_log=b"", ak_cert=b"c")
+    verdict = judge(LOG, quotes=[Quote(b"m", b"s")], ima=[ImaList("binary", b"")], userspace_log=b"", ak_cert=b"c")
     assert (verdict.outcome, codes(verdict)) == (Outcome.TRUSTED, ["quote.ignored"])
 
 

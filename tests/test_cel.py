@@ -6,8 +6,9 @@ import hashlib
 import json
 
 import pytest
-from cel_writers import NO_ACTION, cel_json, cel_tlv, events_of, fault_of, field, json_digests, pcclient, tlv_record
+from cel_writers import NO_ACTION, cel_json, cel_tlv, fault_of, field, json_digests, pcclient, tlv_record
 from conftest import ALGORITHMS, DATA, hash_of, replay_by_hand, shared
+from log_editor import events_of
 
 from pyverify import EventLog
 from pyverify.algorithms import bank as bank_of

@@ -11,7 +11,6 @@ from cel_writers import (
     NO_ACTION,
     cel_json,
     cel_tlv,
-    events_of,
     fault_of,
     field,
     pcclient,
@@ -21,6 +20,7 @@ from cel_writers import (
 from conftest import DATA, small_log
 from hypothesis import given
 from hypothesis import strategies as st
+from log_editor import events_of
 
 from pyverify import EventLog, EvidenceError
 from pyverify._native import MAX_LOG_SIZE

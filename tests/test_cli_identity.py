@@ -7,7 +7,6 @@ import json
 import pytest
 from conftest import shared
 from test_certificates import MIDDLE, ROOT, leaf, pem
-from test_cli import run  # noqa: F401  a fixture
 from test_credential import activate
 from test_enrollment import AK, EK, EK_KEY, KEYS, OTHER_AK, ak_area
 
@@ -38,7 +37,7 @@ def files(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_enrol_a_key_and_look(run, files):  # noqa: F811
+def test_enrol_a_key_and_look(run, files):
     code, out, _ = run("enroll", "m1", "ak.pub", *AT, "--reason", "new", "--since", "2026-11-24T12:00Z")
     assert (code, out) == (0, f"m1  {NAME}  enrolled since 2026-11-24 12:00Z  new\n")
     assert run("enroll", "m2", "other.pub")[1] == f"m2  {parse(OTHER_AK).name.hex()}  enrolled  new\n"
@@ -88,7 +87,7 @@ def test_enrol_a_key_and_look(run, files):  # noqa: F811
         (("challenge", "new", "m1", "--store", "absent.db"), 4, "no store at"),
     ],
 )
-def test_what_is_refused(run, files, arguments, status, words):  # noqa: F811
+def test_what_is_refused(run, files, arguments, status, words):
     assert run("enroll", "m1", "ak.pub")[0] == 0
     code, _, err = run(*arguments)
     assert code == status
@@ -96,7 +95,7 @@ def test_what_is_refused(run, files, arguments, status, words):  # noqa: F811
     assert "internal error" not in err
 
 
-def test_a_nonce_for_each_key_of_a_machine(run, files):  # noqa: F811
+def test_a_nonce_for_each_key_of_a_machine(run, files):
     run("enroll", "m1", "ak.pub", "other.pub", *AT)
     code, out, err = run("challenge", "new", "m1", "--ak", NAME, *AT)
     nonce = bytes.fromhex(out.strip())
@@ -113,7 +112,7 @@ def test_a_nonce_for_each_key_of_a_machine(run, files):  # noqa: F811
         assert len(store.references().identity.challenges(bytes.fromhex(NAME))) == 3
 
 
-def test_activation_from_the_command_line(run, files):  # noqa: F811
+def test_activation_from_the_command_line(run, files):
     assert run("enroll", "--root", "root.crt", *AT)[0] == 0
     code, out, _ = run("enroll", "m1", "ak.pub", "--ek-cert", "ek.crt", *AT)
     assert (code, "  enrolled" in out) == (0, True)
@@ -131,7 +130,7 @@ def test_activation_from_the_command_line(run, files):  # noqa: F811
     assert (code, json.loads(out)) == (1, {"activated": False, "key": None})
 
 
-def test_recorded_challenges_are_taken_in(run, files):  # noqa: F811
+def test_recorded_challenges_are_taken_in(run, files):
     """What recordings/to_archive.py writes beside an archive."""
     import subprocess
     import sys

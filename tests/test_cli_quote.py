@@ -11,22 +11,16 @@ from conftest import DATA
 from quote_data import KINDS, sample
 
 from pyverify.cli.main import main
-from pyverify.cli.views import key as key_view
-from pyverify.cli.views import quote as quote_view
+from pyverify.cli.views.key import KeyView
+from pyverify.cli.views.quote import QuoteView
+from pyverify.cli.views.signature import SignatureView
 
 OTHER = DATA / "quotes" / "other_types"
 
 
 @pytest.fixture
-def run(capfd):
-    def call(*args):
-        try:
-            code = main(["quote", "verify", *map(str, args)])
-        except SystemExit as error:
-            code = error.code
-        return code, *capfd.readouterr()
-
-    return call
+def run(run):
+    return lambda *args: run("quote", "verify", *args)
 
 
 def _files(kind):
@@ -163,13 +157,13 @@ def test_one_quote_loads_no_heavy_package():
 def test_views_show_faults_and_never_raise():
     one = sample("ecdsa_p256")
     for data in (one.msg, one.key, b"", b"\xff" * 40, one.msg[:-1], one.key[:-1], (OTHER / "nv.msg").read_bytes()):
-        for view in (quote_view, key_view):
-            document = view.json_of(data)
+        for view in (QuoteView(data), KeyView(data), SignatureView(data)):
+            document = view.document()
             json.dumps(document)
+            assert (document["fault"] is None) is (view.fault is None) is bool(view.table().rows)
             assert document["fault"] is None or document["fault"]["code"].startswith("quote.")
-            assert view.table_lines(data)
-    assert quote_view.json_of((OTHER / "nv.msg").read_bytes())["type"] == "nv"
-    key = key_view.json_of(one.key)
+    assert QuoteView((OTHER / "nv.msg").read_bytes()).document()["type"] == "nv"
+    key = KeyView(one.key).document()
     assert (key["curve"], key["scheme"], key["hash"]) == ("p256", "ecdsa", "sha256") and "restricted" in key[
         "attributes"
     ]

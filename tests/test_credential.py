@@ -15,20 +15,17 @@ from cryptography.hazmat.decrepit.ciphers.modes import CFB
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from quote_data import ecc_public, rsa_public, sized
 
 from pyverify.errors import EvidenceError, UsageError
 from pyverify.evidence import sm2
 from pyverify.evidence.credential import make_credential
-from pyverify.evidence.public_area import (
-    SM2_P256,
-    EccKey,
-    RsaKey,
-    attestation_key_faults,
-    endorsement_key_faults,
-    parse,
-)
+from pyverify.evidence.curves import SM2
+from pyverify.evidence.keys import SM2_SPKI
+from pyverify.evidence.public_area import EccKey, RsaKey, attestation_key_faults, endorsement_key_faults, parse
 
 SECRET = bytes(range(32))
 AK_NAME = b"\x00\x0b" + bytes(32)
@@ -40,23 +37,17 @@ KAT = bytes.fromhex(
 KAT_NAME = bytes.fromhex("0012536b76e404af077b801e338ede179258792c888e56392da321d4fc255976445b")
 
 
-def sized(data):
-    return struct.pack(">H", len(data)) + data
-
-
 def rsa_area(key, attributes=0x000300B2, symmetric=b"\x00\x06\x00\x80\x00\x43", scheme=b"\x00\x10", exponent=0):
-    numbers = key.public_key().public_numbers()
-    head = struct.pack(">HHI", 1, 0xB, attributes) + sized(bytes(32)) + symmetric + scheme
-    size = key.key_size // 8
-    return sized(head + struct.pack(">HI", key.key_size, exponent) + sized(numbers.n.to_bytes(size, "big")))
+    modulus = key.public_key().public_numbers().n.to_bytes(key.key_size // 8)
+    rest = {"attributes": attributes, "symmetric": symmetric, "exponent": exponent, "policy": bytes(32)}
+    return sized(rsa_public(modulus, scheme=scheme, **rest))
 
 
 def ecc_area(key, curve, attributes=0x000300B2, name_algorithm=0xB, bits=128):
-    numbers = key.public_key().public_numbers()
-    head = struct.pack(">HHI", 0x23, name_algorithm, attributes) + sized(bytes(32))
-    head += struct.pack(">HHH", 6, bits, 0x43) + struct.pack(">HHH", 0x10, curve, 0x10)
-    size = (key.key_size + 7) // 8
-    return sized(head + sized(numbers.x.to_bytes(size, "big")) + sized(numbers.y.to_bytes(size, "big")))
+    numbers, size = key.public_key().public_numbers(), (key.key_size + 7) // 8
+    rest = {"curve": curve, "attributes": attributes, "name_hash": name_algorithm, "policy": bytes(32)}
+    x, y = (number.to_bytes(size) for number in (numbers.x, numbers.y))
+    return sized(ecc_public(x, y, scheme=b"\x00\x10", symmetric=struct.pack(">HHH", 6, bits, 0x43), **rest))
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +58,7 @@ def rsa_key():
 def test_the_name_is_that_of_the_specification():
     assert parse(KAT).name == parse(sized(KAT)).name == KAT_NAME
     assert isinstance(parse(KAT).key, EccKey)
-    assert parse(KAT).key.curve == SM2_P256
+    assert parse(KAT).key.curve == SM2.id
     assert attestation_key_faults(parse(KAT)) == []
 
 
@@ -94,6 +85,8 @@ def test_public_areas_of_recorded_endorsement_keys():
         area = parse(path.read_bytes())
         assert endorsement_key_faults(area) == []
         assert attestation_key_faults(area)
+        bits = {32: 128, 48: 256}[area.name_hash.size]  # TCG EK Credential Profile, annex B: AES in CFB mode
+        assert area.symmetric == (6, bits, 0x43)
         seen.add(type(area.key))
     assert seen == {RsaKey, EccKey}
 
@@ -266,55 +259,60 @@ R = 0xF5A03B0648D2C4630EEAC513E1BB81A15944DA3827D5B74143AC7EACEEE720B3
 S = 0xB1B6AA29DF212FD8763182BC0D421CA1BB9038FD1F7F42D4840B69C485BBC1AA
 
 
+def der(*numbers):
+    """A SEQUENCE of INTEGERs, negative ones too, which the library does not write."""
+    body = b""
+    for number in numbers:
+        content = number.to_bytes(number.bit_length() // 8 + 1, "big", signed=True)
+        body += bytes([2, len(content)]) + content
+    return bytes([0x30, len(body)]) + body
+
+
+def tpmt(r, s):
+    return struct.pack(">HH", 0x1B, 0x12) + sized(r.to_bytes(32)) + sized(s.to_bytes(32))
+
+
+def verifies(x, y, r, s, message):
+    public = ecc_public(x.to_bytes(32), y.to_bytes(32), curve=0x20, scheme=b"\x00\x1b\x00\x12")
+    return sm2.verify_with_za(public, der(r, s), message)
+
+
 def test_the_standard_sm2_signature_verifies():
     assert sm2.za(*KEY).hex().upper() == "B2E14C5C79C6DF5B85F4FE7ED8DB7A262B9DA7E07CCB0EA9F4747B8CCDA8A4F3"
-    assert sm2.verify_with_za(*KEY, R, S, b"message digest")
+    assert verifies(*KEY, R, S, b"message digest")
+    assert sm2.verify_with_za(SM2_SPKI + b"".join(n.to_bytes(32) for n in KEY), der(R, S), b"message digest")
 
 
 @pytest.mark.parametrize(
     ("r", "s"),
-    [(0, S), (R, 0), (R, sm2.N), (R + sm2.N, S), (R, S + sm2.N), (R, sm2.N - S), (R, sm2.N - R), (1, 1), (-R, S)],
+    [(0, S), (R, 0), (R, SM2.n), (R + SM2.n, S), (R, S + SM2.n), (R, SM2.n - S), (R, SM2.n - R), (1, 1), (-R, S)],
 )
 def test_sm2_signatures_out_of_range_do_not(r, s):
-    assert not sm2.verify_with_za(*KEY, r, s, b"message digest")
+    assert not verifies(*KEY, r, s, b"message digest")
 
 
 def test_sm2_signatures_of_other_messages_keys_and_modes_do_not():
-    assert not sm2.verify_with_za(*KEY, R, S, b"message digesT")
-    assert not sm2.verify_with_za(KEY[0], KEY[1] ^ 1, R, S, b"message digest")
-    assert not sm2.verify_digest(*KEY, R, S, hashlib.new("sm3", b"message digest").digest())
-    digest_r = 0xCA0EA5B47728EFA5F9E1989508CD3069A2E6F85F7F5125C1A843F3EBFCAD87EA
+    assert not verifies(*KEY, R, S, b"message digesT")
+    assert not verifies(KEY[0], KEY[1] ^ 1, R, S, b"message digest")
+    digest_r = 0xCA0EA5B47728EFA5F9E1989508CD3069A2E6F85F7F5125C1A843F3EBFCAD87EA  # over the digest alone
     digest_s = 0x9F63ABE109485C501C147632BC3D53D297D860A8DF2ED3619FD75A776C93FF8C
-    assert sm2.verify_digest(*KEY, digest_r, digest_s, hashlib.new("sm3", b"message digest").digest())
-    assert not sm2.verify_with_za(*KEY, digest_r, digest_s, b"message digest")
+    assert not verifies(*KEY, digest_r, digest_s, b"message digest")
 
 
-def forged_digest(key, r, s):
-    """The digest that makes gmssl take (r, s) for a signature by a key, whatever the key is: e = r - x1."""
-    from gmssl.sm2 import CryptSM2
-
-    engine = CryptSM2(private_key="", public_key="")
-    base, point = (f"{x:064x}{y:064x}" for x, y in (sm2.G, key))
-    added = engine._add_point(engine._kg(s, base) + "1", engine._kg((r + s) % sm2.N, point))
-    x1 = int(engine._convert_jacb_to_nor(added)[:64], 16)
-    return ((r - x1) % sm2.N).to_bytes(32, "big")
+def test_a_certificate_has_its_signature_in_strict_der_only():
+    public, message = SM2_SPKI + b"".join(n.to_bytes(32) for n in KEY), b"message digest"
+    strict = der(R, S)
+    assert strict[2:5] == b"\x02\x21\x00"  # the byte of the sign
+    padded = bytes([0x30, strict[1] + 1, 2, 0x22, 0]) + strict[4:]
+    for signature in (tpmt(R, S), padded, strict + b"\0", strict[:-1], b""):
+        assert not sm2.verify_with_za(public, signature, message)
 
 
-def test_ranges_and_the_curve_are_checked_where_gmssl_does_not():
-    """Attacks 73 and 75: without our own checks gmssl takes both."""
-    digest = forged_digest(KEY, R, 5)
-    assert sm2.verify_digest(*KEY, R, 5, digest)
-    assert not sm2.verify_digest(*KEY, R, 5 + sm2.N, digest)
-    elsewhere = (KEY[0], KEY[1] ^ 1)
-    assert not sm2.verify_digest(*elsewhere, R, S, forged_digest(elsewhere, R, S))
-
-
-def test_a_key_that_starts_with_04_is_a_key_too():
-    """gmssl's constructor takes these bytes for the mark of an uncompressed point, and strips more than that."""
-    key = (
-        0x04B3CB10C9C6D8E27C1AAB770F67F543125DCDD589C2FF82668C74D78CE20ACE,
-        0x63516355287E39FE4918E5C02E2B0B930C94816E63C4BC72739A8FD805174A4B,
-    )
-    assert sm2.is_on_curve(*key)
-    assert sm2.verify_digest(*key, R, S, forged_digest(key, R, S))
-    assert not sm2.verify_digest(*key, R, S, forged_digest(KEY, R, S))
+def test_an_sm2_signature_needs_an_sm2_key(rsa_key):
+    message, p256 = b"message digest", ec.generate_private_key(ec.SECP256R1())
+    signed = p256.sign(message, ec.ECDSA(hashes.SHA256()))
+    for key in (p256, rsa_key):
+        spki = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        assert not sm2.verify_with_za(spki, signed, message)
+    for key in (b"", SM2_SPKI, SM2_SPKI + bytes(64), SM2_SPKI + bytes(65)):
+        assert not sm2.verify_with_za(key, der(R, S), message)

@@ -6,10 +6,11 @@ import json
 import struct
 
 import pytest
-from cel_writers import cel_json, cel_tlv, events_of, systemd_record
+from cel_writers import cel_json, cel_tlv, systemd_record
 from conftest import DATA, shared
 from hypothesis import given
 from hypothesis import strategies as st
+from log_editor import events_of
 
 from pyverify.evidence.detect import detect_kind
 

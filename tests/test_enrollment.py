@@ -16,10 +16,11 @@ from test_credential import activate, rsa_area
 from pyverify import Store, StoreError
 from pyverify.baseline.challenge_file import format_challenges, parse_challenges
 from pyverify.baseline.enrollment import Enrollment
-from pyverify.baseline.identity import Challenge, KeyLevel, Sm2Mode
+from pyverify.baseline.identity import Challenge, KeyLevel
 from pyverify.baseline.ledger import Ledger
 from pyverify.errors import EvidenceError, UsageError
 from pyverify.evidence.public_area import parse
+from pyverify.evidence.sm2 import Sm2Mode
 
 HOUR = datetime.timedelta(hours=1)
 AK_ATTRIBUTES = 0x00050072

@@ -5,12 +5,12 @@ from __future__ import annotations
 import struct
 import unicodedata
 import uuid
-from collections.abc import Iterator
 
 import pytest
 from conftest import SHARED
 from hypothesis import example, given
 from hypothesis import strategies as st
+from log_editor import events_of
 
 from pyverify.evidence import event_types as types
 from pyverify.evidence import uefi
@@ -350,32 +350,13 @@ def test_event_type_names() -> None:
     assert len(types.NAMES) == 38
 
 
-def events(log: bytes) -> Iterator[tuple[int, int, bytes]]:
-    """PCR, type and data of each event of a sound log."""
-    pcr, event_type, size = struct.unpack_from("<II20xI", log)
-    header = log[32 : 32 + size]
-    yield pcr, event_type, header
-    at = 32 + size
-    assert header.startswith(b"Spec ID Event03\0")
-    (n_algorithms,) = struct.unpack_from("<I", header, 24)
-    sizes = dict(struct.iter_unpack("<HH", header[28 : 28 + 4 * n_algorithms]))
-    while at < len(log):
-        pcr, event_type, n_digests = struct.unpack_from("<III", log, at)
-        at += 12
-        for _ in range(n_digests):
-            at += 2 + sizes[struct.unpack_from("<H", log, at)[0]]
-        (size,) = struct.unpack_from("<I", log, at)
-        yield pcr, event_type, log[at + 4 : at + 4 + size]
-        at += 4 + size
-
-
 @pytest.mark.skipif(not RECORDINGS.is_dir(), reason="the recorded logs are not here")
 def test_describe_recorded_logs() -> None:
     lines: dict[str, list[str]] = {}
     for path in sorted(RECORDINGS.glob("*/binary_bios_measurements")):
         log = path.read_bytes()
         lines[path.parent.name] = found = []
-        for pcr, event_type, data in events(log) if log else ():
+        for pcr, event_type, _, data in events_of(log) if log else ():
             line = describe(pcr, event_type, data)
             assert is_clean(line)
             assert event_type in types.NAMES

@@ -238,11 +238,13 @@ def test_a_list_for_people():
 
 
 def test_what_inspect_shows_is_escaped():
-    from pyverify.cli.views.ima_list import json_of, table_lines
+    from pyverify.cli.views import Asked
+    from pyverify.cli.views.ima_list import view
 
+    asked = Asked("binary_runtime_measurements", "ima")
     hostile = b"/\x1b[2J\xff\xe2\x80\xae"
     data = aggregate() + entry(data_of(hostile, a_digest(1), algorithm="sm4\x1b[0m"), shown=b"\1" * 20)
-    document = json_of(ImaList.read(data + b"\0"))
+    document = view(data + b"\0", asked).document()
     assert document["kind"] == "ima"
     assert document["events"][1] == {
         "number": 1,
@@ -254,6 +256,6 @@ def test_what_inspect_shows_is_escaped():
     }
     assert document["findings"][0]["code"] == "ima.truncated"
     json.dumps(document)
-    line = table_lines(ImaList.read(data))[1]
+    line = view(data, asked).table().rows[1][1].text
     assert line.isprintable()
     assert line.endswith("[data does not fit its template digest; unknown algorithm]")

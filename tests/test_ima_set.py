@@ -101,7 +101,7 @@ def test_a_set_goes_to_another_process_without_its_index():
     KNOWN.check(columns_of(b""))
     copy = pickle.loads(pickle.dumps(KNOWN))
     assert copy == KNOWN
-    assert copy._slots is None
+    assert copy._sets is None
     assert outcome(copy, entry(data_of("/bin/a", a_digest(1)))) == OK
 
 

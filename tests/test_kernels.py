@@ -25,6 +25,7 @@ SHAPES = {
     "all in one": [300],
     "one long among short": [1, 2, 500, 1, 3, *([2] * 40)],
     "each length once": list(range(1, 60)),
+    "long ones that are sorted together": [129, 128, 128, 129] * 12,
     "long ones past the exact buckets": [127, 128, 129, 130, 255, 256, 257, 300, 512, 700] * 2,
 }
 

@@ -15,10 +15,11 @@ from test_baseline import baseline
 
 from pyverify import References, ReferencesError, Store, StoreError
 from pyverify.baseline.freshness import FINDINGS, Freshness, freshness
-from pyverify.baseline.identity import Challenge, EnrolledKey, KeyLevel, Sm2Mode, from_micros, to_micros
+from pyverify.baseline.identity import Challenge, EnrolledKey, KeyLevel, from_micros, to_micros
 from pyverify.baseline.ledger import Ledger
 from pyverify.baseline.snapshot import Snapshot
 from pyverify.errors import UsageError
+from pyverify.evidence.sm2 import Sm2Mode
 from pyverify.findings import CODES
 
 NOW = datetime.datetime(2026, 11, 1, 12, tzinfo=datetime.UTC)

@@ -45,6 +45,7 @@ from pyverify.appraise.coverage import cover
 from pyverify.appraise.proof import BESIDE, NOT_PROVEN, REPLAYED, ProofPolicy, prove
 from pyverify.errors import UsageError
 from pyverify.evidence.columns import Ragged
+from pyverify.evidence.public_area import attestation_key_faults, parse
 from pyverify.evidence.quote import Quotes
 from pyverify.findings import CODES
 from pyverify.replay import replay
@@ -265,6 +266,21 @@ def test_what_is_refused_and_why(bad, expected):
     assert not codes(proofs, 0) and not codes(proofs, 2)
     assert not proofs.proven[1].any() and proofs.origin[1] == NOT_PROVEN
     assert not any(column[1].any() for column in proofs.values.values())
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        ecc_public(X, Y, attributes=0x40072),
+        ecc_public(X, Y, attributes=0x70852, scheme=b"\0\x10"),
+        rsa_public(MODULUS, symmetric=struct.pack(">HHH", 6, 128, 0x43)),
+    ],
+)
+def test_quotes_and_enrolment_say_the_same_of_a_key(key):
+    sig = rsassa(MSG) if key[1] == 1 else ecdsa(MSG)
+    (finding,) = (finding for _, finding in proofs_of([made(key=key, sig=sig)]).findings)
+    words = attestation_key_faults(parse(key))
+    assert words and finding.hint == f"this key may not attest: {', '.join(words)}"
 
 
 def test_a_policy_may_allow_more_and_less():

@@ -5,7 +5,7 @@ cffi would round and reinterpret in silence, so dtype, shape, order and bounds a
 
 from __future__ import annotations
 
-import secrets
+import os
 import threading
 from typing import Any, Final, TypeAlias
 
@@ -19,7 +19,7 @@ from pyverify.errors import PyverifyError, UsageError
 Blob: TypeAlias = npt.NDArray[np.uint8]
 Offsets: TypeAlias = npt.NDArray[np.int64]
 
-KEY: Final = secrets.randbits(64) | 1
+KEY: Final = int.from_bytes(os.urandom(8)) | 1
 """Under which equal work is found: of this process alone, so that nobody can prepare work that looks equal."""
 
 _STATUS: Final = {lib.PV_BAD_ARGUMENT: "bad argument", lib.PV_NO_ROOM: "no room"}

@@ -1,4 +1,4 @@
-"""IMA lists: their rows and entry columns, what their PCRs were extended with, and entries against a set."""
+"""IMA lists: their rows and entry columns, and what their PCRs were extended with."""
 
 from __future__ import annotations
 
@@ -70,16 +70,10 @@ IMA_FLAGS: Final[dict[str, int]] = {
 
 IMA_MAX_SIZE: Final = int(lib.PV_IMA_MAX_SIZE)
 IMA_MAX_ENTRIES: Final = int(lib.PV_IMA_MAX_ENTRIES)
+IMA_NO_ALGORITHM: Final = int(lib.PV_IMA_NO_ALGORITHM)
 IMA_LEGACY: Final = int(lib.PV_IMA_LEGACY)
-IMA_KIND_VERITY: Final = int(lib.PV_IMA_KIND_VERITY)
-IMA_KIND_BUFFER: Final = int(lib.PV_IMA_KIND_BUFFER)
-IMA_OK: Final = int(lib.PV_IMA_OK)
-IMA_CHANGED: Final = int(lib.PV_IMA_CHANGED)
-IMA_ADDED: Final = int(lib.PV_IMA_ADDED)
-IMA_NOT_JUDGED: Final = int(lib.PV_IMA_NOT_JUDGED)
 
 _LEGACY_MESSAGE: Final = 276  # digest, and name padded to 256 (SPEC 7.3)
-_DIGEST: Final = 64  # bytes of a digest in a set
 
 check_layout("pv_ima_list", IMA_LIST_DTYPE)
 check_layout("pv_ima_entry", IMA_ENTRY_DTYPE)
@@ -328,52 +322,6 @@ def ima_chains(
         "pv_ima_chains",
     )
     return chain_at, chains[: int(chain_at[-1])]
-
-
-def ima_check(
-    blob: Blob,
-    offsets: Offsets,
-    lists: Rows,
-    entries: Rows,
-    paths: Blob,
-    path_at: Offsets,
-    slots: npt.NDArray[np.uint64],
-    members_at: npt.NDArray[np.uint64],
-    kinds: npt.NDArray[np.uint32],
-    digests: npt.NDArray[np.uint8],
-) -> npt.NDArray[np.uint8]:
-    """Holds entries against a set: IMA_OK, IMA_CHANGED, IMA_ADDED or IMA_NOT_JUDGED an entry, uint8 of shape [entries].
-
-    The set is as in csrc/api.h; ``slots`` is the index of its paths (:func:`pyverify._native.index`), ``digests`` uint8
-    of shape [digests, 64].
-    """
-    n, n_paths = _check_entries(blob, offsets, lists, entries), count(paths, path_at)
-    _check_shape("members_at", members_at, (n_paths + 1,))
-    _check_shape("digests", digests, (len(kinds), _DIGEST))
-    outcomes = np.full(len(entries), IMA_NOT_JUDGED, np.uint8)
-    check(
-        lib.pv_ima_check(
-            pointer("uint8_t[]", blob, np.uint8),
-            pointer("int64_t[]", offsets, np.int64),
-            n,
-            pointer("pv_ima_list[]", lists, IMA_LIST_DTYPE),
-            pointer("pv_ima_entry[]", entries, IMA_ENTRY_DTYPE),
-            len(entries),
-            pointer("uint8_t[]", paths, np.uint8),
-            pointer("int64_t[]", path_at, np.int64),
-            n_paths,
-            KEY,
-            pointer("uint64_t[]", slots, np.uint64),
-            len(slots),
-            pointer("uint64_t[]", members_at, np.uint64),
-            pointer("uint32_t[]", kinds, np.uint32),
-            pointer("uint8_t[]", digests, np.uint8),
-            len(digests),
-            pointer("uint8_t[]", outcomes, np.uint8, writable=True),
-        ),
-        "pv_ima_check",
-    )
-    return outcomes
 
 
 def _check_shape(name: str, array: npt.NDArray[Any], shape: tuple[int, ...]) -> None:

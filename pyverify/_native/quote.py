@@ -71,6 +71,8 @@ PUBLIC_DTYPE: Final = _dtype(
     ("name_hash", _U32),
     ("attributes", _U32),
     ("symmetric", _U32),
+    ("symmetric_bits", _U32),
+    ("symmetric_mode", _U32),
     ("scheme", _U32),
     ("scheme_hash", _U32),
     ("curve", _U32),

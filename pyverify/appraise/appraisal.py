@@ -18,6 +18,8 @@ from pyverify.algorithms import BANKS, banks_of, mask_of
 from pyverify.appraise.attestation import Attestation, SentQuotes, attest, sent_quotes
 from pyverify.appraise.comparison import Comparison, PcrMasks, PcrValues, StageValues
 from pyverify.appraise.finding_columns import FindingColumns
+from pyverify.appraise.ima_judgement import ImaJudgement, judge_ima
+from pyverify.appraise.ima_start import values_at_start
 from pyverify.appraise.judged_logs import JudgedLogs, judged_logs
 from pyverify.appraise.log_checks import check_logs
 from pyverify.appraise.policy import Policy
@@ -27,10 +29,12 @@ from pyverify.appraise.stages import stage_columns
 from pyverify.appraise.structure import fault_findings
 from pyverify.appraise.verdict import BASELINE_TYPE, SCHEMA_VERSION, Claim, Verdict
 from pyverify.appraise.verdict_table import bank_masks, masks_in, outcomes, verdict_table
+from pyverify.baseline.ima_columns import NO_SET
 from pyverify.baseline.references import References
 from pyverify.errors import UsageError
 from pyverify.evidence.bundle import Evidence, evidence_batch
 from pyverify.evidence.columns import Ragged
+from pyverify.evidence.ima import PCR as IMA_PCR
 from pyverify.findings import Finding, Severity
 from pyverify.replay import Replayed, replay
 
@@ -112,7 +116,7 @@ class Appraisal:
         self._check_logs(judged_as, judgeable, rows["banks"], required)
         judged = judgeable & self._baseline_findings(judgeable)
         masks = PcrMasks.of(self.policy, judged_as.of_registers)
-        pcrs = PcrValues(replayed.values, {bank: replayed.has_bank(bank) for bank in replayed.values})
+        pcrs = led_to = PcrValues(replayed.values, {bank: replayed.has_bank(bank) for bank in replayed.values})
         proven: dict[str, npt.NDArray[np.uint32]] = {}
         if sent is None:
             self._tell_ignored_quotes()
@@ -136,7 +140,20 @@ class Appraisal:
         comparison = Comparison(self.references, masks, self.baseline, judged, required)
         comparison.compare(pcrs, self.findings)
         stage_values = comparison.explain(judged_as.logs, pcrs, self.findings)
-        return self._table(judged, comparison, masks, proven, empty, stage_values)
+        at_start = values_at_start(self.batch, self.logs, judged_as, led_to)
+        ima = judge_ima(
+            self.batch,
+            references=self.references,
+            baseline=np.where(judged, self.baseline, -1),
+            judged=judgeable,
+            values=at_start.values,
+            usable=at_start.usable,
+            quoted={} if self.attestation is None else self.attestation.proven,
+            authentic={} if self.attestation is None else self.attestation.values,
+            policy=self.policy,
+            findings=self.findings,
+        )
+        return self._table(judged, comparison, masks, proven, empty, stage_values, ima)
 
     def _required_banks(self, sent: SentQuotes | None) -> npt.NDArray[np.uint32]:
         """For each row the banks that it is compared in, of those that the policy allows.
@@ -155,8 +172,14 @@ class Appraisal:
         return required & allowed
 
     def _replay(self, logs: Ragged, banks: npt.NDArray[np.uint32]) -> Replayed:
-        """Only banks that some row is compared in or quoted in are replayed; other logs are still read for faults."""
-        return replay(logs, banks_of(int(np.bitwise_or.reduce(banks, initial=np.uint32(0)))))
+        """Only banks that some row is compared in or quoted in are replayed; other logs are still read for faults.
+
+        Beside an IMA list a log is replayed too: its boot_aggregate is of these PCRs, and the list may be learned.
+        """
+        wanted = int(np.bitwise_or.reduce(banks, initial=np.uint32(0)))
+        if not self.known.all() and has_values(self.batch, "ima"):
+            wanted |= mask_of(self.policy.banks_allowed)
+        return replay(logs, banks_of(wanted))
 
     def _check_logs(
         self,
@@ -184,10 +207,17 @@ class Appraisal:
             references=self.references,
             policy=self.policy,
             as_of=self.as_of,
-            required_pcrs=masks.compare,
+            required_pcrs=masks.compare | np.where(self._has_ima_set(), np.uint32(1 << IMA_PCR), np.uint32(0)),
             required_banks=required,
             findings=self.findings,
         )
+
+    def _has_ima_set(self) -> npt.NDArray[np.bool_]:
+        """Rows whose IMA list is judged by a set, so that PCR 10 must be quoted (DESIGN section 5.9)."""
+        has_set = np.zeros(self.n, np.bool_)
+        if self.policy.ima == "baseline":
+            has_set[self.known] = self.references.ima_set[self.baseline[self.known]] != NO_SET
+        return has_set
 
     def _tell_sources(
         self,
@@ -262,6 +292,7 @@ class Appraisal:
         proven: dict[str, npt.NDArray[np.uint32]],
         empty: npt.NDArray[np.bool_],
         shown: StageValues,
+        ima: ImaJudgement,
     ) -> pa.RecordBatch:
         baselines = [self.references.columns.field(n).take(self.baseline_index) for n in ("scope", "id", "version")]
         policy = self.policy
@@ -284,7 +315,7 @@ class Appraisal:
             "baseline": pa.StructArray.from_arrays(baselines, fields=list(BASELINE_TYPE), mask=pa.array(~self.known)),
             "pcrs_proven": bank_masks(proven, self.n),
             "pcrs_unproven": bank_masks(unproven, self.n),
-            "stages": stage_columns(differs, judged, policy.compare_mask, shown),
+            "stages": stage_columns(differs, judged, policy.compare_mask, shown, ima.judged, ima.bad),
             "findings": self.findings.to_arrow(),
         }
         return verdict_table(self.n, columns)

@@ -21,10 +21,10 @@ from pyverify.appraise.proof import ProofPolicy, Proofs, prove
 from pyverify.appraise.rows import has_values
 from pyverify.baseline.freshness import FINDINGS as FRESHNESS_FINDINGS
 from pyverify.baseline.freshness import Freshness, freshness
-from pyverify.baseline.identity import Sm2Mode
 from pyverify.baseline.references import References
 from pyverify.evidence.columns import Ragged, evidence_schema
 from pyverify.evidence.quote import Quotes
+from pyverify.evidence.sm2 import Sm2Mode
 from pyverify.findings import Finding, Severity
 from pyverify.replay import Replayed
 

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from pyverify import _native
 from pyverify.evidence import event_types
 from pyverify.evidence.event_data import STRUCTURED, decode
+from pyverify.evidence.gather import among
 from pyverify.evidence.pcrs import pcr_name
 from pyverify.evidence.scanned import ScannedLogs
 from pyverify.findings import Finding, Severity
@@ -37,7 +38,7 @@ def undecodable_findings(scanned: ScannedLogs) -> Iterator[tuple[int, Finding]]:
     A log has at most ``MAX_FINDINGS`` and one that says how many more there are, of the same code.
     """
     events = scanned.events
-    structured = np.flatnonzero(np.isin(events["type"], _TYPES))
+    structured = np.flatnonzero(among(events["type"], _TYPES))
     if not len(structured):
         return
     leaders, kind_of = _distinct(scanned, structured)

@@ -26,23 +26,30 @@ class FindingColumns:
 
     def add(self, row: int, finding: Finding) -> None:
         """One finding of one row."""
-        self._mark(np.array([row]), finding)
+        self._mark(np.array([row]), finding.code, finding.severity)
         self._chunks.append({name: [getattr(finding, name)] for name in _FIELDS})
 
     def add_to_all(self, rows: npt.NDArray[np.int64], finding: Finding) -> None:
         """The same finding for many rows."""
         if len(rows):
-            self._mark(rows, finding)
+            self._mark(rows, finding.code, finding.severity)
             self._chunks.append({name: [getattr(finding, name)] * len(rows) for name in _FIELDS})
 
-    def _mark(self, rows: npt.NDArray[np.int64], finding: Finding) -> None:
+    def add_each(self, rows: npt.NDArray[np.int64], code: str, severity: Severity, **columns: list[Any]) -> None:
+        """Many findings of one code, a row each, which may repeat; the other fields of a finding are lists."""
+        if len(rows):
+            self._mark(rows, code, severity)
+            same = {"code": [code] * len(rows), "severity": [severity] * len(rows)}
+            self._chunks.append({name: (same | columns).get(name, [None] * len(rows)) for name in _FIELDS})
+
+    def _mark(self, rows: npt.NDArray[np.int64], code: str, severity: Severity) -> None:
         self._rows.append(rows)
-        effect = CODES[finding.code].effect
+        effect = CODES[code].effect
         if effect is Effect.ERROR:
             self.error[rows] = True
         elif effect is Effect.UNMEASURED:
             self.unmeasured[rows] = True
-        elif finding.severity is Severity.HIGH:
+        elif severity is Severity.HIGH:
             self.high[rows] = True
 
     def to_arrow(self) -> pa.ListArray:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from pyverify import _native
 from pyverify.algorithms import BANKS, Algorithm
 from pyverify.evidence.columns import Ragged
-from pyverify.evidence.gather import numbers_at, rows_at
+from pyverify.evidence.gather import among, numbers_at, rows_at
 from pyverify.evidence.scanned import ScannedLogs
 
 SEPARATOR: Final = bytes(4)
@@ -93,7 +93,7 @@ def _find(scanned: ScannedLogs, bank: int, found: npt.NDArray[np.int8]) -> None:
     at = scanned.logs.offsets[scanned.log_of[rows]] + digest_at[rows]
     constants = _constants(bank)
     # Four bytes sort out all but chance.
-    likely = np.isin(numbers_at(scanned.logs.blob, at, "<u4"), constants[:, :4].copy().view("<u4"))
+    likely = among(numbers_at(scanned.logs.blob, at, "<u4"), constants[:, :4].copy().view("<u4"))
     rows, digests = rows[likely], rows_at(scanned.logs.blob, at[likely], constants.shape[1])
     for number, constant in enumerate(constants, 1):
         found[rows[np.all(digests == constant, axis=1)]] = number

@@ -8,21 +8,23 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterator
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from pyverify.appraise.data_findings import data_findings
 from pyverify.appraise.decodable import undecodable_findings
-from pyverify.appraise.finding_columns import FindingColumns
 from pyverify.appraise.secure_boot import secure_boot_findings
 from pyverify.appraise.secure_boot_rules import SecureBootRules
 from pyverify.appraise.structure import structure_findings
 from pyverify.evidence.columns import Ragged
-from pyverify.evidence.data_check import check_data
+from pyverify.evidence.data_check import DataChecks, check_data
 from pyverify.evidence.scanned import ScannedLogs
 from pyverify.findings import Finding
+
+if TYPE_CHECKING:
+    from pyverify.appraise.finding_columns import FindingColumns
 
 _KEPT: Final = 16_384
 """Logs whose findings are kept: a few hundred bytes each where the log is honest."""
@@ -107,14 +109,27 @@ def check_logs(
 
 
 def _look_at(scanned: ScannedLogs, banks: int, rules: SecureBootRules) -> Iterator[tuple[int, Finding]]:
-    """All checks of logs by themselves, as (number of the log, finding)."""
     of_registers = bool(banks & _OF_REGISTERS)
     banks &= ~_OF_REGISTERS
-    checks = check_data(scanned, banks)
-    yield from data_findings(scanned, checks)
-    yield from undecodable_findings(scanned)
+    yield from findings_of(scanned, banks, check_data(scanned, banks), rules, by_pcr=not of_registers)
     if of_registers:
         yield from ((log, finding) for finding in rules.unseen() for log in range(len(scanned.rows)))
-    else:
+
+
+def findings_of(
+    scanned: ScannedLogs, banks: int, checks: DataChecks, rules: SecureBootRules, *, by_pcr: bool = True
+) -> Iterator[tuple[int, Finding]]:
+    """All that logs say against themselves, as (number of the log, finding).
+
+    Args:
+        scanned: the logs.
+        banks: the mask of the banks in which they are looked at.
+        checks: their data, as checked in these banks.
+        rules: what a policy asks of Secure Boot.
+        by_pcr: whether they are whole logs of PCRs, of which some must hold certain events.
+    """
+    yield from data_findings(scanned, checks)
+    yield from undecodable_findings(scanned)
+    if by_pcr:
         yield from structure_findings(scanned, banks)
         yield from secure_boot_findings(scanned, checks.verified, rules)

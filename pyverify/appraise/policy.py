@@ -43,7 +43,8 @@ class Policy:
         secure_boot: what is asked of Secure Boot.
         ima: ``baseline`` judges IMA lists by the set that was learned, ``no`` does not look at them.
         ima_added: severity of a path that was not learned.
-        ima_violations: ``as-learned``: as many kinds as the learning boots had are a warning, others high.
+        ima_violations: severity of entries that the kernel calls violations; ``as-learned``: a warning while there are
+            no more than the learning boots had, else high.
         kexec: whether a machine may have started another kernel from the running one.
 
     Raises:
@@ -60,8 +61,8 @@ class Policy:
     pcrs_report: tuple[int, ...]
     secure_boot: SecureBootRules
     ima: Literal["baseline", "no"]
-    ima_added: Literal["high"]
-    ima_violations: Literal["as-learned"]
+    ima_added: Literal["high", "warning", "info"]
+    ima_violations: Literal["as-learned", "high", "warning"]
     kexec: bool
 
     def __post_init__(self) -> None:
@@ -132,6 +133,10 @@ class Policy:
             yield f"[evidence] key: allowed is one of {', '.join(KEY_LEVELS)}"
         if self.quote == "fresh" and self.max_age is None:
             yield '[evidence] max_age: quote = "fresh" needs one, for how long a quote is fresh'
+        if self.ima_added not in ("high", "warning", "info"):
+            yield '[ima] added: allowed is "high", "warning" or "info"'
+        if self.ima_violations not in ("as-learned", "high", "warning"):
+            yield '[ima] violations: allowed is "as-learned", "high" or "warning"'
         if self.max_age is not None and self.max_age <= datetime.timedelta(0):
             yield "[evidence] max_age: no quote is as young as that"
         yield from self._contradictions_of_banks()

@@ -120,6 +120,20 @@ def _of_ima(policy: Policy, other: Policy) -> Iterator[Difference]:
     if policy.ima != other.ima:
         looks: dict[Any, str] = {"no": "IMA lists are not looked at", "baseline": "IMA lists are judged"}
         yield Difference(policy.ima == "no", "[ima] judge", looks[policy.ima])
-    elif policy.kexec != other.kexec:
+    elif policy.ima == "baseline":
+        yield from _of_judged_ima(policy, other)
+
+
+def _of_judged_ima(policy: Policy, other: Policy) -> Iterator[Difference]:
+    words = f"a path that was not learned is {policy.ima_added}"
+    yield from _ranked("[ima] added", ("info", "warning", "high"), policy.ima_added, other.ima_added, words)
+    ranks = ("warning", "as-learned", "high")
+    words = {
+        "warning": "violations are a warning, however many",
+        "as-learned": "violations are high where there are more than when it was learned",
+        "high": "any violation is high",
+    }[policy.ima_violations]
+    yield from _ranked("[ima] violations", ranks, policy.ima_violations, other.ima_violations, words)
+    if policy.kexec != other.kexec:
         may = "may" if policy.kexec else "may not"
         yield Difference(policy.kexec, "[ima] kexec", f"a machine {may} start another kernel from the running one")

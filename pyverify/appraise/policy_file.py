@@ -297,7 +297,7 @@ _READERS: Final[dict[str, Callable[..., Any]]] = {
     "secure_boot.allow.empty_dbx": _switch,
     "secure_boot.allow.dma_protection_off": _switch,
     "ima": _judge_ima,
-    "ima_added": _one_of("high"),
-    "ima_violations": _one_of("as-learned"),
+    "ima_added": _one_of("high", "warning", "info"),
+    "ima_violations": _one_of("as-learned", "high", "warning"),
     "kexec": _switch,
 }

@@ -7,7 +7,6 @@ a key is enrolled and a nonce fresh is not asked here: the AK's Name and the non
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -18,8 +17,11 @@ from pyverify.errors import UsageError
 from pyverify.evidence import tpm_names
 from pyverify.evidence.columns import Ragged
 from pyverify.evidence.curves import CURVES, SM2
+from pyverify.evidence.key_rules import ATTESTATION, LEAST_EXPONENT, RSA_BITS
 from pyverify.evidence.pcr_values import BankColumns, digest_matches, laid_out, selection_digests
-from pyverify.evidence.quote import DIGEST_MODE, ZA_MODE, Quotes, verify_signatures
+from pyverify.evidence.quote import Quotes, verify_signatures
+from pyverify.evidence.quote_faults import fault_words
+from pyverify.evidence.sm2 import Sm2Mode
 from pyverify.findings import Finding, Severity
 from pyverify.replay import Replayed
 
@@ -28,20 +30,16 @@ Mask = npt.NDArray[np.bool_]
 NOT_PROVEN, BESIDE, REPLAYED = range(3)
 """Where authentic values came from: nowhere, from beside the quote, from the replay."""
 
-# TPMA_OBJECT (SPEC 8.4): a restricted key signs nothing that begins like an attest and is none.
-_MUST_BE_SET: Final = 0x2 | 0x10 | 0x20 | 0x10000 | 0x40000
-_MUST_BE_CLEAR: Final = 0x800 | 0x20000
-
 
 @dataclass(frozen=True, slots=True)
 class ProofPolicy:
     """How strong a quote must be. ``sm2_mode`` is what SM2 keys sign: ``digest`` or ``za``."""
 
     hashes: tuple[str, ...] = ("sha256", "sha384", "sha512", "sm3_256")
-    rsa_bits: tuple[int, ...] = (2048, 3072, 4096)
-    least_exponent: int = 65537
+    rsa_bits: tuple[int, ...] = RSA_BITS
+    least_exponent: int = LEAST_EXPONENT
     curves: tuple[str, ...] = ("p256", "p384", "p521", "sm2_p256")
-    sm2_mode: str = DIGEST_MODE
+    sm2_mode: str = Sm2Mode.DIGEST
     bare_keys: bool = False
     """Whether a key without its public area will do: then nothing says that a TPM holds it, and it has no Name."""
 
@@ -142,14 +140,10 @@ class _Judge:
         if not policy.bare_keys:
             hint = "a bare public key: nothing says that a TPM holds it; send its TPM2B_PUBLIC"
             self.refuse(bare, "key.attributes", hint)
-        attributes = keys["attributes"]
-        bad = (attributes & _MUST_BE_SET != _MUST_BE_SET) | (attributes & _MUST_BE_CLEAR != 0)
-        bad |= (keys["scheme"] == tpm_names.NULL) | (keys["symmetric"] != tpm_names.NULL)
-        hint = (
-            "the key is not a restricted signing key fixed to its TPM, made in it, with a scheme of its own: "
-            "it could sign an attest that no TPM made"
-        )
-        self.refuse(decoded & ~bare & bad, "key.attributes", hint)
+        faults = np.where(decoded & ~bare, ATTESTATION.faults(keys), np.uint64(0))
+        for fault in np.unique(faults[faults != 0]).tolist():
+            hint = f"this key may not attest: {', '.join(ATTESTATION.words(fault))}"
+            self.refuse(faults == fault, "key.attributes", hint)
 
     def selections(self) -> None:
         """What was signed must select something, and only what is known here (SPEC 8.1)."""
@@ -173,7 +167,7 @@ class _Judge:
         apart = np.zeros(len(q), np.bool_) if in_za is None else in_za
         results = verify_signatures(q, asked & ~apart, self.policy.sm2_mode, by)
         if np.any(apart):
-            results = np.where(apart, verify_signatures(q, asked & apart, ZA_MODE, by), results)
+            results = np.where(apart, verify_signatures(q, asked & apart, Sm2Mode.ZA, by), results)
         self.refuse(asked & (results == _native.BAD), "quote.signature", "the signature does not verify")
         hint = "r or s is out of range, or the signature is not as long as the key"
         self.refuse(asked & (results == _native.RANGE), "quote.format", hint)
@@ -287,19 +281,3 @@ def _refuse_digests(judge: _Judge, left: Mask, complete: Mask, values: BankColum
         finding = Finding("quote.digest", Severity.HIGH, hint, expected=expected, actual=actual)
         judge.findings.append((np.array([i]), finding))
     judge.sound &= ~left
-
-
-_FAULT_WORDS: Final = {
-    "type": "it is no quote",
-    "truncated": "ends inside a field",
-    "trailing": "has bytes after its end, or another size than it states",
-    "bound": "a size or count is out of bounds",
-    "value": "a field holds what it cannot hold",
-    "scheme": "an algorithm that signs no quotes",
-}
-_NAMES: Final = {number: name for name, number in _native.QUOTE_FAULTS.items()}
-
-
-def fault_words(fault: int) -> str:
-    """A fault of an attest, signature or public area in words."""
-    return _FAULT_WORDS.get(_NAMES.get(fault, ""), "cannot be read")

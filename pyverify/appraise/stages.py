@@ -20,6 +20,7 @@ STAGES: Final[tuple[tuple[str, tuple[int, ...]], ...]] = (
     ("applications", (10,)),
 )
 
+_APPLICATIONS: Final = 5
 _NAMES: Final = pa.array([name for name, _ in STAGES])
 _MASKS: Final = np.array([pcr_mask(pcrs) for _, pcrs in STAGES], np.uint32)
 _STATES: Final = pa.array(["green", "red", "grey"])
@@ -31,6 +32,8 @@ def stage_columns(
     judged: npt.NDArray[np.bool_],
     compared: int,
     values: dict[int, list[tuple[bytes | None, bytes | None]]],
+    ima_judged: npt.NDArray[np.bool_],
+    ima_bad: npt.NDArray[np.bool_],
 ) -> pa.ListArray:
     """The ``stages`` column.
 
@@ -39,11 +42,15 @@ def stage_columns(
         judged: for each row whether it was compared at all; where not, every stage is grey.
         compared: the PCRs that the policy compares; a stage without any is grey.
         values: for each row that differs, (expected, actual) of each stage in which a PCR differs, else (None, None).
+        ima_judged: for each row whether its IMA list was held against what was learned: PCR 10 is never compared.
+        ima_bad: for each row whether anything high is against its IMA list.
     """
     n, width = len(differs), len(STAGES)
     red = (differs[:, None] & _MASKS) != 0
+    red[:, _APPLICATIONS] |= ima_bad
     after_red = np.cumsum(red, axis=1) - red > 0
     measured = judged[:, None] & ((_MASKS & np.uint32(compared)) != 0)
+    measured[:, _APPLICATIONS] |= judged & (ima_judged | ima_bad)
     state = np.where(measured & ~after_red, np.where(red, _RED, _GREEN), _GREY)
     shown = pa.nulls(n * width, pa.binary()), pa.nulls(n * width, pa.binary())
     if values:

@@ -6,14 +6,14 @@ import datetime
 import json
 import re
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 from pyverify.baseline.identity import Challenge
 from pyverify.errors import EvidenceError
+from pyverify.evidence.strict_json import StrictJsonError, decode
 
 _RFC3339: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)", re.ASCII)
 _HEX: Final = re.compile(r"(?:[0-9a-f]{2})+")
-_DEEP: Final = "it is nested too deeply"
 
 
 def format_challenges(challenges: Sequence[Challenge]) -> str:
@@ -33,11 +33,9 @@ def parse_challenges(data: bytes) -> list[Challenge]:
         EvidenceError: ``evidence.unreadable`` where it is anything else; the message says which entry and why.
     """
     try:
-        entries = json.loads(data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_constant)
-    except RecursionError:
-        raise _error(_DEEP) from None
-    except ValueError as error:
-        raise _error(f"not JSON: {error}") from error
+        entries = decode(data)
+    except StrictJsonError as error:
+        raise _error(str(error)) from error
     if not isinstance(entries, list):
         raise _error("a list of challenges is wanted")
     return [_challenge(entry, f"challenge {number}") for number, entry in enumerate(entries)]
@@ -66,17 +64,6 @@ def _time(value: object, where: str) -> datetime.datetime:
         return datetime.datetime.fromisoformat(value).astimezone(datetime.UTC)
     except (ValueError, OverflowError) as error:
         raise _error(f"{where} is no time that exists") from error
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key stands there twice")
-    return found
-
-
-def _constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
 
 
 def _error(words: str) -> EvidenceError:

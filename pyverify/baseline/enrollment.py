@@ -18,7 +18,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from pyverify.baseline import schema
-from pyverify.baseline.identity import ALWAYS, EnrolledKey, KeyLevel, Sm2Mode, from_micros, in_micros, to_micros
+from pyverify.baseline.identity import ALWAYS, EnrolledKey, KeyLevel, from_micros, in_micros, to_micros
 from pyverify.baseline.store import Store
 from pyverify.errors import StoreError, UsageError
 from pyverify.evidence import public_area
@@ -26,6 +26,7 @@ from pyverify.evidence.certificates import Purpose, check_chain, public_key_of, 
 from pyverify.evidence.columns import NAME_PATTERN
 from pyverify.evidence.credential import SECRET_SIZE, make_credential
 from pyverify.evidence.public_area import PublicArea
+from pyverify.evidence.sm2 import Sm2Mode
 
 _MACHINE: Final = re.compile(NAME_PATTERN)
 _ACTIVATION_AGE: Final = datetime.timedelta(hours=24)
@@ -106,12 +107,7 @@ class Enrollment:
             self._require_chain(ak_certificates, "ak", area.key, at)
             level = KeyLevel.CERTIFIED
         if ek_certificates:
-            key = public_key_of(ek_certificates[0])
-            if key is None:
-                raise UsageError(
-                    "key.certificate: the EK's certificate is for a key that is weak or of an unknown kind"
-                )
-            self._require_chain(ek_certificates, "ek", key, at)
+            self._require_chain(ek_certificates, "ek", _endorsement_key(ek_certificates), at)
         row = {
             "ak_name": area.name,
             "machine": machine,
@@ -246,6 +242,13 @@ def check_machine(machine: str) -> None:
     """Raises UsageError where a machine may not be called so (DESIGN section 5.8)."""
     if _MACHINE.fullmatch(machine) is None:
         raise UsageError(f"{machine!r} is no machine name: 1 to 128 letters, digits, dots, underscores and hyphens")
+
+
+def _endorsement_key(certificates: Sequence[bytes]) -> public_area.PublicKey:
+    key = public_key_of(certificates[0])
+    if key is None:
+        raise UsageError("key.certificate: the EK's certificate is for a key that is weak or of an unknown kind")
+    return key
 
 
 def _check_span(since: int, until: int | None) -> None:

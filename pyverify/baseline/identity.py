@@ -8,12 +8,12 @@ from enum import StrEnum
 from typing import Final
 
 from pyverify.errors import UsageError
+from pyverify.evidence.sm2 import Sm2Mode
+from pyverify.evidence.tpm_names import NAME_HASHES
 
 ALWAYS: Final = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 """``since`` of a key that was never anybody else's."""
 _MICROSECOND: Final = datetime.timedelta(microseconds=1)
-# TPM_ALG_ID of a name algorithm to the size of its digest; SHA-1 names no key here.
-_NAME_SIZES: Final = {0x000B: 32, 0x000C: 48, 0x000D: 64, 0x0012: 32}
 
 
 class KeyLevel(StrEnum):
@@ -28,13 +28,6 @@ class KeyLevel(StrEnum):
     def rank(self) -> int:
         """0 for the weakest."""
         return list(KeyLevel).index(self)
-
-
-class Sm2Mode(StrEnum):
-    """What an SM2 key signs: the digest of the attest, as TPMs do, or SM3(ZA || attest) (SPEC section 8.3)."""
-
-    DIGEST = "digest"
-    ZA = "za"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +59,8 @@ class Challenge:
 
 def is_key_name(name: bytes) -> bool:
     """Whether bytes have the form of a Name: a hash algorithm that is allowed, and a digest of its size."""
-    return len(name) >= 2 and _NAME_SIZES.get(int.from_bytes(name[:2], "big")) == len(name) - 2
+    algorithm = NAME_HASHES.get(int.from_bytes(name[:2]))
+    return algorithm is not None and len(name) == 2 + algorithm.size
 
 
 def to_micros(time: datetime.datetime) -> int:

@@ -14,8 +14,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pyverify.baseline.identity import Challenge, EnrolledKey, KeyLevel, Sm2Mode, is_key_name, to_micros
+from pyverify.baseline.identity import Challenge, EnrolledKey, KeyLevel, is_key_name, to_micros
 from pyverify.baseline.snapshot import Snapshot
+from pyverify.evidence.sm2 import Sm2Mode
 
 _KEY_FACTS: Final = ("machine", "ak_name", "since", "until", "level", "sm2_mode")
 _CHALLENGE_FACTS: Final = ("ak_name", "nonce", "issued_at", "spent_by")

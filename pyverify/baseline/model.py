@@ -1,4 +1,4 @@
-"""Baselines: the ordered events that each PCR of a machine may hold, and what they are in words."""
+"""Baselines: the ordered events that each PCR of a machine may hold, what they are in words, and what may run."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from pyverify.algorithms import BANKS, BY_NAME, PCRS
 from pyverify.evidence import event_types
 from pyverify.evidence.event_data import describe
 from pyverify.evidence.eventlog import EventLog
+from pyverify.evidence.ima_set import ImaSet
 
 ALL_ONES: Final = 255
 """``EventSequence.start`` of PCRs 17-22 without a D-RTM launch (SPEC 4.2)."""
@@ -66,7 +67,8 @@ class Baseline:
     """The reference values of a machine or a cohort.
 
     ``allowed[pcr]`` are the sequences that PCR may hold: a PCR that the learning boot did not touch has the empty
-    sequence, so that a new event shows. ``log_banks`` and ``quoted_banks`` are those of the learning boot.
+    sequence, so that a new event shows. ``log_banks`` and ``quoted_banks`` are those of the learning boot. ``ima`` is
+    what it ran, None where it sent no IMA list; ``ima_violations`` is how many violations that list had.
     """
 
     scope: str
@@ -78,6 +80,8 @@ class Baseline:
     quoted_banks: tuple[str, ...]
     boot: str
     evidence_id: bytes
+    ima: ImaSet | None = None
+    ima_violations: int = 0
 
 
 def event_sequences(log: EventLog, known: dict[bytes, EventSequence] | None = None) -> tuple[EventSequence, ...]:

@@ -15,11 +15,13 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pyverify import _native
 from pyverify.algorithms import BANKS, BY_NAME, PCRS
 from pyverify.baseline.identity import Challenge, EnrolledKey
 from pyverify.baseline.identity_columns import Identity, add_identity
+from pyverify.baseline.ima_columns import NO_SET, LearnedIma, add_ima
 from pyverify.baseline.model import Baseline, EventSequence, State
 from pyverify.baseline.snapshot import SCHEMA, VERSION, Snapshot, baseline_facts
 from pyverify.errors import ReferencesError
@@ -59,7 +61,9 @@ class References:
         self._sequences = [table for table in tables["sequences"] if len(table)]
         self._sequence_at = np.cumsum([0, *map(len, self._sequences)])
         self._identity = Identity(*(pa.concat_arrays(tables[name]) for name in ("enrolled", "challenges", "roots")))
-        if not self._is_consistent() or not self._identity.is_consistent():
+        self._ima = LearnedIma(*(pa.concat_arrays(tables[name]) for name in ("ima_paths", "ima_members", "ima_sets")))
+        parts = (self._identity, self._ima)
+        if not self._is_consistent() or not all(part.is_consistent() for part in parts):
             raise ReferencesError("the references snapshot contradicts itself")
         self._sets = {bank.name: self._bank_sets(bank.name) for bank in BANKS}
 
@@ -74,6 +78,8 @@ class References:
             and np.all(at[1:] >= at[:-1])
             and np.all(members < self._sequence_at[-1])
             and np.all(self.profile < profiles)
+            and not self._baselines.field("ima_violations").null_count
+            and np.all((self.ima_set < len(self._ima)) | (self.ima_set == NO_SET))
         )
 
     @classmethod
@@ -103,11 +109,13 @@ class References:
             return sequences[sequence.key]
 
         ordered = sorted(baselines, key=lambda b: (b.scope, b.id, b.version))
+        ima_sets = add_ima(snapshot, [baseline.ima for baseline in ordered if baseline.ima is not None])
         numbers = [tuple(tuple(number(s) for s in allowed) for allowed in baseline.allowed) for baseline in ordered]
         for baseline, allowed in zip(ordered, numbers, strict=True):
             if allowed not in profiles:
                 profiles[allowed] = snapshot.add_profile(allowed)
-            snapshot.add_baseline(profile=profiles[allowed], **baseline_facts(baseline))
+            ima_set = None if baseline.ima is None else ima_sets[baseline.ima.key]
+            snapshot.add_baseline(profile=profiles[allowed], ima_set=ima_set, **baseline_facts(baseline))
         add_identity(snapshot, enrolled, challenges, roots)
         snapshot.finish()
         data = sink.getvalue()
@@ -165,6 +173,23 @@ class References:
         """Of each baseline row, its profile: baselines that allow the same share one."""
         column: npt.NDArray[np.uint32] = self._baselines.field("profile").to_numpy()
         return column
+
+    @cached_property
+    def ima_set(self) -> npt.NDArray[np.uint32]:
+        """Of each baseline row, the set of :attr:`ima` that its machine may run, or ``NO_SET``."""
+        column: npt.NDArray[np.uint32] = pc.fill_null(self._baselines.field("ima_set"), NO_SET).to_numpy()
+        return column
+
+    @cached_property
+    def ima_violations(self) -> npt.NDArray[np.uint32]:
+        """Of each baseline row, how many violations the IMA list of its learning boot had."""
+        column: npt.NDArray[np.uint32] = self._baselines.field("ima_violations").to_numpy()
+        return column
+
+    @property
+    def ima(self) -> LearnedIma:
+        """The learned IMA sets."""
+        return self._ima
 
     @property
     def identity(self) -> Identity:

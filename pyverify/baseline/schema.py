@@ -37,6 +37,28 @@ profile: Final = sa.Table(
     # JSON: for each of 24 PCRs the ids of the sequences it may hold
     sa.Column("body", sa.String, nullable=False),
 )
+ima_path: Final = sa.Table(
+    "ima_path",
+    _metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    # the name itself: it is what its row is found by
+    sa.Column("key", sa.LargeBinary, nullable=False, unique=True),
+)
+ima_member: Final = sa.Table(
+    "ima_member",
+    _metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    # all of the member: id of its path, kind and digest, the numbers big-endian
+    sa.Column("key", sa.LargeBinary, nullable=False, unique=True),
+)
+ima_set: Final = sa.Table(
+    "ima_set",
+    _metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("key", sa.LargeBinary(32), nullable=False, unique=True),
+    # ids of its members, four bytes each, little-endian
+    sa.Column("members", sa.LargeBinary, nullable=False),
+)
 change: Final = sa.Table(
     "change",
     _metadata,
@@ -59,6 +81,9 @@ baseline: Final = sa.Table(
     sa.Column("boot", sa.String, nullable=False),
     sa.Column("evidence_id", sa.LargeBinary(32), nullable=False),
     sa.Column("change", sa.ForeignKey("change.number"), nullable=False),
+    # null where the learning boot sent no IMA list
+    sa.Column("ima_set", sa.ForeignKey("ima_set.id")),
+    sa.Column("ima_violations", sa.Integer, nullable=False),
 )
 enrolled: Final = sa.Table(
     "enrolled",
@@ -119,6 +144,14 @@ root: Final = sa.Table(
 )
 
 
+_ADDED: Final = (
+    ("change", "who", "VARCHAR"),
+    ("baseline", "ima_set", "INTEGER REFERENCES ima_set (id)"),
+    ("baseline", "ima_violations", "INTEGER NOT NULL DEFAULT 0"),
+)
+"""Columns that stores of version 1 do not have."""
+
+
 def create(connection: sa.Connection) -> None:
     """Makes the tables that are not there yet, and a new store's version."""
     is_new = not sa.inspect(connection).has_table(about.name)
@@ -133,7 +166,8 @@ def up_to_date(connection: sa.Connection) -> str | None:
     if found not in _OLDER:
         return found
     create(connection)
-    if "who" not in {column["name"] for column in sa.inspect(connection).get_columns(change.name)}:
-        connection.execute(sa.text("ALTER TABLE change ADD COLUMN who VARCHAR"))
+    for table, column, rest in _ADDED:
+        if column not in {has["name"] for has in sa.inspect(connection).get_columns(table)}:
+            connection.execute(sa.text(f"ALTER TABLE {table} ADD COLUMN {column} {rest}"))
     connection.execute(about.update().where(about.c.key == "version").values(value=VERSION))
     return VERSION

@@ -31,6 +31,8 @@ _BASELINE: Final = pa.struct(
         ("quoted_banks", pa.uint32()),
         ("boot", pa.string()),
         ("evidence_id", pa.binary(32)),
+        ("ima_set", pa.uint32()),  # null where the learning boot sent no list
+        ("ima_violations", pa.uint32()),
     ]
 )
 _SEQUENCE: Final = pa.struct(
@@ -41,6 +43,13 @@ _SEQUENCE: Final = pa.struct(
         ("texts", pa.list_(pa.string())),
         *((f"digests_{bank.name}", pa.large_binary()) for bank in BANKS),
         *((f"value_{bank.name}", pa.binary(bank.size)) for bank in BANKS),
+    ]
+)
+_IMA_MEMBER: Final = pa.struct(
+    [
+        ("path", pa.uint32()),
+        ("kind", pa.uint32()),
+        ("digest", pa.binary(_native.IMA_DIGEST_ROOM)),  # zeros after its own bytes
     ]
 )
 _TIME: Final = pa.timestamp("us", "UTC")
@@ -70,6 +79,9 @@ SCHEMA: Final = pa.schema(
         ("set_at", pa.large_list(pa.uint64())),
         ("members", pa.large_list(pa.uint32())),
         ("sequences", pa.large_list(_SEQUENCE)),
+        ("ima_paths", pa.large_list(pa.large_binary())),  # each once
+        ("ima_members", pa.large_list(_IMA_MEMBER)),  # in the order of path, kind, digest
+        ("ima_sets", pa.large_list(pa.large_list(pa.uint32()))),  # numbers of members, increasing
         ("enrolled", pa.large_list(_ENROLLED)),  # in the order of ak_name
         ("challenges", pa.large_list(_CHALLENGE)),  # in the order of ak_name, issued_at, nonce
         ("roots", pa.large_list(pa.large_binary())),  # DER
@@ -80,8 +92,18 @@ CHUNK: Final = 1024
 """Entries of a table in one row of the file: what is in memory at a time while a snapshot is written."""
 
 
-BASELINE_FACTS: Final = ("scope", "id", "version", "state", "log_banks", "quoted_banks", "boot", "evidence_id")
-"""What a baseline is beside its profile, in a snapshot and in a store."""
+BASELINE_FACTS: Final = (
+    "scope",
+    "id",
+    "version",
+    "state",
+    "log_banks",
+    "quoted_banks",
+    "boot",
+    "evidence_id",
+    "ima_violations",
+)
+"""What a baseline is beside its profile and its IMA set, in a snapshot and in a store."""
 
 
 def baseline_facts(baseline: Baseline) -> dict[str, Any]:
@@ -117,9 +139,14 @@ class Snapshot:
             self._members.extend(members)
         return profile
 
-    def add_baseline(self, *, profile: int, **facts: Any) -> None:
-        """One baseline: its profile and :data:`BASELINE_FACTS`. They come sorted by scope, id and version."""
-        self.add("baselines", {**facts, "profile": profile})
+    def add_baseline(self, *, profile: int, ima_set: int | None, **facts: Any) -> None:
+        """One baseline: profile, IMA set and :data:`BASELINE_FACTS`. They come sorted by scope, id and version."""
+        self.add("baselines", {**facts, "profile": profile, "ima_set": ima_set})
+
+    def add_ima_member(self, path: int, kind: int, digest: bytes) -> None:
+        """One digest that a name may have; they come sorted."""
+        room = digest.ljust(_native.IMA_DIGEST_ROOM, b"\0")
+        self.add("ima_members", {"path": path, "kind": kind, "digest": room})
 
     def add(self, table: str, entry: Any) -> None:
         """One entry of a table of :data:`SCHEMA`, in the order that is said there."""

@@ -1,7 +1,8 @@
 """Where baselines, keys and challenges are kept: a SQLite file by default, or what SQLAlchemy Core reaches by URL.
 
 Rows are only ever added or change their state; contents are interned: a sequence of events is one row for all machines
-that measured it, and a profile (what each of 24 PCRs may hold) is one row for all machines that boot alike.
+that measured it, and a profile (what each of 24 PCRs may hold) is one row for all machines that boot alike. So is a set
+of what IMA lists may hold.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -20,10 +22,11 @@ import sqlalchemy as sa
 
 from pyverify.algorithms import BANKS, BY_NAME, PCRS, banks_of, mask_of
 from pyverify.baseline import schema
+from pyverify.baseline.ima_rows import intern_sets, write_sets
 from pyverify.baseline.model import Baseline, EventSequence, State
 from pyverify.baseline.references import References
 from pyverify.baseline.snapshot import BASELINE_FACTS, Snapshot, baseline_facts
-from pyverify.errors import StoreError
+from pyverify.errors import ReferencesError, StoreError
 
 _CHUNK: Final = 500
 """Keys looked up in one statement: SQLite allows 999 parameters in its oldest builds still about."""
@@ -87,7 +90,16 @@ class Store:
             return
         with self.changing(action, reason) as (connection, number):
             profiles = self._intern_profiles(connection, baselines)
-            rows = [{**baseline_facts(b), "profile": profiles[_profile_key(b)], "change": number} for b in baselines]
+            ima_sets = intern_sets(partial(_intern, connection), [b.ima for b in baselines if b.ima is not None])
+            rows = [
+                {
+                    **baseline_facts(b),
+                    "profile": profiles[_profile_key(b)],
+                    "ima_set": None if b.ima is None else ima_sets[b.ima.key],
+                    "change": number,
+                }
+                for b in baselines
+            ]
             try:
                 connection.execute(schema.baseline.insert(), rows)
             except sa.exc.IntegrityError as error:
@@ -115,8 +127,11 @@ class Store:
             except (pa.ArrowException, ValueError, TypeError, OverflowError, RecursionError) as error:
                 raise StoreError(f"the store holds values that cannot be: {error}") from error
             digest = hashlib.file_digest(file, "sha256").digest()
-            with pa.memory_map(file.name) as mapped:
-                return References(mapped.read_buffer(), digest)
+            try:
+                with pa.memory_map(file.name) as mapped:
+                    return References(mapped.read_buffer(), digest)
+            except ReferencesError as error:
+                raise StoreError(f"the store contradicts itself: {error}") from error
 
     def _write(self, snapshot: Snapshot) -> None:
         with self.reading() as connection:
@@ -163,12 +178,14 @@ def _write_baselines(connection: sa.Connection, snapshot: Snapshot) -> None:
         row.id: snapshot.add_profile(_parse_profile(row.body, numbers))
         for row in _stream(connection, sa.select(schema.profile))
     }
+    ima_sets = write_sets(snapshot, partial(_stream, connection))
     for row in _stream(connection, sa.select(table).order_by(table.c.scope, table.c.id, table.c.version)):
+        has_set = row.ima_set is None or row.ima_set in ima_sets
         banks_are_masks = all(0 <= mask < 1 << len(BANKS) for mask in (row.log_banks, row.quoted_banks))
-        if row.profile not in profiles or row.state not in list(State) or not banks_are_masks:
+        if row.profile not in profiles or row.state not in list(State) or not banks_are_masks or not has_set:
             raise StoreError(f"the store contradicts itself: the baseline of {row.id!r} is damaged")
         facts = {name: getattr(row, name) for name in BASELINE_FACTS}
-        snapshot.add_baseline(profile=profiles[row.profile], **facts)
+        snapshot.add_baseline(profile=profiles[row.profile], ima_set=ima_sets.get(row.ima_set), **facts)
 
 
 def _write_identity(connection: sa.Connection, snapshot: Snapshot) -> None:

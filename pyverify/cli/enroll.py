@@ -8,11 +8,11 @@ import json
 import sys
 
 from pyverify.baseline.enrollment import Enrolled, Enrollment
-from pyverify.baseline.identity import Sm2Mode
 from pyverify.baseline.store import Store
 from pyverify.cli.identity_files import key_facts, key_words, read_file, who
 from pyverify.errors import UsageError
 from pyverify.evidence.certificates import read_certificates
+from pyverify.evidence.sm2 import Sm2Mode
 
 
 def enroll(args: argparse.Namespace) -> int:

@@ -77,7 +77,7 @@ def _print_verdict(console: Console, row: dict[str, Any]) -> None:
     console.print(title.append(row["verdict"], OUTCOME_STYLES[row["verdict"]]))
     for stage in row["stages"]:
         line = Text("  ").append(*LAMPS[stage["state"]]).append(f" {stage['name']}")
-        if stage["state"] == "red":
+        if stage["state"] == "red" and stage["actual"] is not None:
             line.append(f"\n      expected {_hex(stage['expected'])}\n      actual   {_hex(stage['actual'])}", "dim")
         console.print(line)
     advice = []

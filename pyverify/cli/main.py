@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, Final
 
+from pyverify.cli.evidence_file import KINDS
 from pyverify.errors import ArchiveError, EvidenceError, PyverifyError, UsageError
 from pyverify.evidence.text import escape
 
@@ -139,6 +140,33 @@ def _add_policy(commands: Any) -> None:
     check.add_argument("file", metavar="FILE")
 
 
+def _add_inspect(commands: Any) -> None:
+    words = "show what is in an event log, an IMA list, a quote, a key"
+    inspect = _command(commands, "inspect", "inspect:inspect", words)
+    inspect.add_argument("file", metavar="FILE", help="`-` for standard input")
+    inspect.add_argument("--format", choices=("table", "json", "yaml"), default="table")
+    inspect.add_argument("--kind", choices=KINDS, help="what the file is (default: what it looks like)")
+    inspect.add_argument("--summary", action="store_true", help="of an event log: the boot in a dozen lines")
+    inspect.add_argument(
+        "--pcr", metavar="N,...", action="append", help="only what extends these PCRs, or RTMR0 to RTMR3"
+    )
+    inspect.add_argument(
+        "--type", metavar="TYPE,...", action="append", help="only events of these types: EV_IPL, 0x8401"
+    )
+
+
+def _add_replay(commands: Any) -> None:
+    words = "replay event logs, and IMA lists, to PCR values"
+    replay = _command(commands, "replay", "replay:replay", words)
+    replay.add_argument("files", metavar="FILE", nargs="+")
+    replay.add_argument("--format", choices=("table", "json"), default="table")
+    replay.add_argument("--kind", choices=KINDS, help="what the files are (default: what each looks like)")
+    replay.add_argument(
+        "--pcrs", metavar="FILE", help="compare with these PCR values (tpm2_pcrread, or BANK PCR HEX lines)"
+    )
+    replay.add_argument("--isa", metavar="NAME", help="force a variant of the hash kernels (see `pyverify info`)")
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The whole command line."""
     parser = argparse.ArgumentParser(
@@ -146,21 +174,8 @@ def build_parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
-    inspect = _command(commands, "inspect", "inspect:inspect", "show what is in an event log, one line an event")
-    inspect.add_argument("file", metavar="FILE")
-    inspect.add_argument("--format", choices=("table", "json", "yaml"), default="table")
-    inspect.add_argument("--pcr", metavar="N,...", action="append", help="only events of these PCRs")
-    inspect.add_argument(
-        "--type", metavar="TYPE,...", action="append", help="only events of these types: EV_IPL, 0x8401"
-    )
-
-    replay = _command(commands, "replay", "replay:replay", "replay event logs to PCR values, all 24 in every bank")
-    replay.add_argument("files", metavar="FILE", nargs="+")
-    replay.add_argument("--format", choices=("table", "json"), default="table")
-    replay.add_argument(
-        "--pcrs", metavar="FILE", help="compare with these PCR values (tpm2_pcrread, or BANK PCR HEX lines)"
-    )
-    replay.add_argument("--isa", metavar="NAME", help="force a variant of the hash kernels (see `pyverify info`)")
+    _add_inspect(commands)
+    _add_replay(commands)
 
     learn = _command(commands, "learn", "learn:learn", "make a baseline of each new machine from its first boot")
     _add_job_options(learn)

@@ -13,12 +13,16 @@ import numpy as np
 
 from pyverify import _native
 from pyverify.algorithms import BANKS, PCRS, bank, pcr_mask
-from pyverify.appraise.proof import BESIDE, ProofPolicy, Proofs, fault_words, prove
-from pyverify.cli.views import key as key_view
+from pyverify.appraise.proof import BESIDE, ProofPolicy, Proofs, prove
+from pyverify.cli.views import Table
 from pyverify.cli.views import quote as quote_view
+from pyverify.cli.views.key import KeyView
+from pyverify.cli.views.quote import QuoteView
+from pyverify.cli.views.table import lines
 from pyverify.errors import EvidenceError, UsageError
 from pyverify.evidence.columns import Ragged
 from pyverify.evidence.quote import Quotes
+from pyverify.evidence.quote_faults import fault_words
 from pyverify.evidence.text import escape
 
 _LIMIT: Final = 1 << 20  # bytes of a file; no honest one has a twentieth of it
@@ -38,18 +42,19 @@ def verify(args: argparse.Namespace) -> int:
     proofs = prove(quotes, policy=ProofPolicy(hashes=hashes, sm2_mode=args.sm2_mode, bare_keys=True))
     checks = _checks(quotes, proofs, nonce, selection, values is not None)
     answer = all(check["ok"] is not False for check in checks)
+    quote, key = QuoteView(files[0]), KeyView(files[2])
     document = {
         "answer": answer,
         "checks": checks,
-        "signed": quote_view.json_of(files[0]),
-        "key": key_view.json_of(files[2]),
+        "signed": quote.document(),
+        "key": key.document(),
         "pcrs": _proven(proofs),
     }
     if args.format == "json":
         json.dump(document, sys.stdout, indent=1)
         print()
     else:
-        _print(document, [*quote_view.table_lines(files[0]), *key_view.table_lines(files[2])])
+        _print(document, lines(Table((), frozenset(), [*quote.table().rows, *key.table().rows])))
     return 0 if answer else 1
 
 

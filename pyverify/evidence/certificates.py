@@ -1,7 +1,7 @@
 """Certificates of endorsement and attestation keys: full path validation against pinned roots.
 
 ``cryptography``'s own path validation is for the web (server names, its profile of critical extensions), so the path
-is walked here and each signature is left to the library: RSA and ECDSA to ``cryptography``, SM2-with-SM3 to
+is walked here and each signature is left to others: RSA and ECDSA to ``cryptography``, SM2-with-SM3 to
 :mod:`pyverify.evidence.sm2`. Revocation is not looked up: nothing here ever opens a connection.
 """
 
@@ -16,14 +16,17 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
 from pyverify.errors import EvidenceError, UsageError
 from pyverify.evidence import sm2
-from pyverify.evidence.public_area import CURVES, SM2_P256, EccKey, PublicKey, RsaKey, is_on_curve
+from pyverify.evidence.columns import Ragged
+from pyverify.evidence.curves import curve_of
+from pyverify.evidence.key_rules import LEAST_EXPONENT, RSA_BITS
+from pyverify.evidence.keys import SM2_SPKI, Keys
+from pyverify.evidence.public_area import EccKey, PublicKey, RsaKey, public_key
 from pyverify.evidence.text import escape
 
 Purpose: TypeAlias = Literal["ek", "ak"]
@@ -38,8 +41,6 @@ _MAX_CHECKS: Final = 64
 # tcg-kp-EKCertificate, tcg-kp-AIKCertificate (SPEC section 8.4)
 _PURPOSES: Final = {"ek": x509.ObjectIdentifier("2.23.133.8.1"), "ak": x509.ObjectIdentifier("2.23.133.8.3")}
 _SM2_WITH_SM3: Final = x509.ObjectIdentifier("1.2.156.10197.1.501")
-# AlgorithmIdentifier of an SM2 key and the head of its 65-byte point (SPEC section 8.3)
-_SM2_KEY: Final = bytes.fromhex("3059301306072a8648ce3d020106082a811ccf5501822d03420004")
 _STRONG_HASHES: Final = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
 
 # Critical extensions that are judged below, or that only say more where no policy is asked for. A subject alternative
@@ -267,13 +268,8 @@ def _signature_faults(certificate: x509.Certificate, issuer: x509.Certificate) -
     name = escape(issuer.subject.rfc4514_string()) or "(no name)"
     try:
         if certificate.signature_algorithm_oid == _SM2_WITH_SM3:
-            key = _key_of(issuer)
-            r, s = decode_dss_signature(certificate.signature)
-            is_signed = (
-                isinstance(key, EccKey)
-                and key.curve == SM2_P256
-                and sm2.verify_with_za(key.x, key.y, r, s, certificate.tbs_certificate_bytes)
-            )
+            key = _subject_public_key_info(issuer.tbs_certificate_bytes)
+            is_signed = sm2.verify_with_za(key, certificate.signature, certificate.tbs_certificate_bytes)
             return [] if is_signed else [f"not signed by {name}"]
         if not isinstance(certificate.signature_hash_algorithm, _STRONG_HASHES):
             return [f"signed by {name} with a hash that is not allowed"]
@@ -287,20 +283,17 @@ def _signature_faults(certificate: x509.Certificate, issuer: x509.Certificate) -
 
 def _key_of(certificate: x509.Certificate) -> PublicKey | None:
     info = _subject_public_key_info(certificate.tbs_certificate_bytes)
-    if info.startswith(_SM2_KEY):
-        point = info[len(_SM2_KEY) :]
-        x, y = (int.from_bytes(point[at : at + 32], "big") for at in (0, 32))
-        return EccKey(SM2_P256, x, y) if len(point) == 64 and is_on_curve(SM2_P256, x, y) else None
+    if info.startswith(SM2_SPKI):  # which the library does not load
+        keys = Keys.of(Ragged.of([info]))
+        return None if keys.rows["fault"][0] else public_key(keys)
     key = certificate.public_key()
     if isinstance(key, rsa.RSAPublicKey):
         numbers = key.public_numbers()
-        strong = key.key_size >= 2048 and numbers.e >= 65537 and numbers.e % 2
+        strong = key.key_size >= min(RSA_BITS) and numbers.e >= LEAST_EXPONENT and numbers.e % 2
         return RsaKey(numbers.n, numbers.e) if strong else None
-    if isinstance(key, ec.EllipticCurvePublicKey):
-        point_numbers = key.public_numbers()
-        for curve, kind in CURVES.items():
-            if isinstance(key.curve, kind):
-                return EccKey(curve, point_numbers.x, point_numbers.y)
+    if isinstance(key, ec.EllipticCurvePublicKey) and (curve := curve_of(key)) is not None:
+        point = key.public_numbers()
+        return EccKey(curve.id, point.x, point.y)
     return None
 
 

@@ -17,17 +17,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from pyverify.errors import UsageError
-from pyverify.evidence.public_area import (
-    AES,
-    CFB,
-    CURVES,
-    FIELD_SIZES,
-    HASHES,
-    PublicArea,
-    RsaKey,
-    endorsement_key_faults,
-    parse,
-)
+from pyverify.evidence.curves import CURVES, library_curve
+from pyverify.evidence.public_area import PublicArea, RsaKey, endorsement_key_faults, parse
+from pyverify.evidence.tpm_names import AES, CFB
 
 SECRET_SIZE: Final = 32
 """Bytes of a secret that this package picks: the most that an EK with SHA-256 as name algorithm takes."""
@@ -60,10 +52,9 @@ def make_credential(ek_public: bytes, ak_name: bytes, secret: bytes) -> bytes:
     if faults := endorsement_key_faults(ek):
         raise UsageError(f"key.attributes: this is no endorsement key: {', '.join(faults)}")
     algorithm, bits, mode = ek.symmetric or (0, 0, 0)
-    digest = HASHES[ek.name_algorithm]
+    digest, size = ek.name_hash.name, ek.name_hash.size
     if algorithm != AES or mode != CFB or bits not in (128, 192, 256) or digest not in _OAEP_HASHES:
         raise UsageError("an endorsement key that is not of AES in CFB mode and SHA-2 cannot be challenged yet")
-    size = hashlib.new(digest).digest_size
     if not 1 <= len(secret) <= size:
         raise UsageError(f"a secret of {len(secret)} bytes; this endorsement key takes 1 to {size}")
     seed, encrypted_seed = _share_seed(ek, digest, size)
@@ -82,13 +73,14 @@ def _share_seed(ek: PublicArea, digest: str, size: int) -> tuple[bytes, bytes]:
         algorithm = _OAEP_HASHES[digest]
         mask = padding.MGF1(algorithm())
         return seed, rsa_key.encrypt(seed, padding.OAEP(mask, algorithm(), label=b"IDENTITY\0"))
-    if ek.key.curve not in CURVES:
+    curve = CURVES[ek.key.curve]
+    group = library_curve(curve)
+    if group is None:
         raise UsageError("an SM2 endorsement key cannot be challenged yet: no library here does its key agreement")
-    own = ec.generate_private_key(CURVES[ek.key.curve]())
+    own = ec.generate_private_key(group)
     public = own.public_key().public_numbers()
     shared = own.exchange(ec.ECDH(), ec.EllipticCurvePublicNumbers(ek.key.x, ek.key.y, own.curve).public_key())
-    field = FIELD_SIZES[ek.key.curve]
-    x, y, ek_x = (number.to_bytes(field, "big") for number in (public.x, public.y, ek.key.x))
+    x, y, ek_x = (number.to_bytes(curve.size) for number in (public.x, public.y, ek.key.x))
     return kdfe(digest, shared, b"IDENTITY", x, ek_x, 8 * size), _sized(x) + _sized(y)
 
 

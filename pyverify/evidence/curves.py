@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric import ec
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,3 +70,17 @@ SM2: Final = Curve(
 )
 
 CURVES: Final = {curve.id: curve for curve in (P256, P384, P521, SM2)}
+
+
+def library_curve(curve: Curve) -> ec.EllipticCurve | None:
+    """The curve as the library ``cryptography`` knows it; None for SM2, which it does not."""
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    known = {P256.id: ec.SECP256R1(), P384.id: ec.SECP384R1(), P521.id: ec.SECP521R1()}
+    return known.get(curve.id)
+
+
+def curve_of(key: ec.EllipticCurvePublicKey) -> Curve | None:
+    """The curve of a key of that library; None where it is none of :data:`CURVES`."""
+    by_name = {known.name: curve for curve in CURVES.values() if (known := library_curve(curve)) is not None}
+    return by_name.get(key.curve.name)

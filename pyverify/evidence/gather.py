@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -44,3 +46,13 @@ def slices(blob: Bytes, at: Places, size: Places) -> Ragged:
         elif width:
             joined[offsets[begin] : offsets[end]].reshape(-1, width)[:] = _windows(blob, width)[at[begin:end]]
     return Ragged(joined, offsets, np.ones(len(at), np.bool_))
+
+
+def among(values: npt.NDArray[Any], known: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Which values are among some known ones, at least one: bool of the shape of ``values``.
+
+    np.isin says the same, and imports numpy.ma to do it, which takes as long as all else that is done with one log.
+    """
+    known = np.sort(known, axis=None)
+    same: npt.NDArray[np.bool_] = known[np.minimum(np.searchsorted(known, values), len(known) - 1)] == values
+    return same

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Final, Self
 
@@ -24,7 +26,7 @@ ADDED: Final = _native.IMA_ADDED
 NOT_JUDGED: Final = _native.IMA_NOT_JUDGED
 """The boot_aggregate at entry 0, and violations, whose names prove nothing."""
 
-_ROOM: Final = 64  # bytes of a digest in the columns
+_ROOM: Final = _native.IMA_DIGEST_ROOM
 _KIND_BITS: Final = _native.IMA_KIND_VERITY | _native.IMA_KIND_BUFFER
 
 
@@ -41,7 +43,7 @@ class Member:
     digest: bytes
 
     def __post_init__(self) -> None:
-        size = _native.ima_algorithm_size(self.kind & ~_KIND_BITS)
+        size = digest_size(self.kind)
         if not size or len(self.digest) != size:
             raise UsageError(f"a digest of {len(self.digest)} bytes is none of algorithm {self.kind & ~_KIND_BITS}")
 
@@ -61,6 +63,11 @@ def kind_of(algorithm: str, *, verity: bool = False, buffer: bool = False) -> in
     if number is None:
         raise UsageError(f"no kernel hashes files by {algorithm!r}")
     return number | (_native.IMA_KIND_VERITY if verity else 0) | (_native.IMA_KIND_BUFFER if buffer else 0)
+
+
+def digest_size(kind: int) -> int:
+    """Bytes of a digest of this kind, 0 where there is no such kind."""
+    return _native.ima_algorithm_size(kind & ~_KIND_BITS)
 
 
 class ImaSet:
@@ -85,7 +92,7 @@ class ImaSet:
         self.members_at = np.array(members_at, np.uint64)
         self.kinds = np.fromiter((member.kind for member in ordered), np.uint32, len(ordered))
         self.digests = digests
-        self._slots: npt.NDArray[np.uint64] | None = None
+        self._sets: _native.ImaSets | None = None
 
     @classmethod
     def of(cls, columns: ImaColumns, which: npt.NDArray[np.bool_] | None = None) -> Self:
@@ -160,20 +167,27 @@ class ImaSet:
         begin = int(rows["first_entry"][0]) if len(rows) else 0
         end = columns.first_last(last - 1)[1] if len(rows) else 0
         rows["first_entry"] -= np.uint64(begin)
-        if self._slots is None:
-            self._slots = _native.index(self.paths.blob, self.paths.offsets)
-        return _native.ima_check(
+        if self._sets is None:
+            everything = np.arange(len(self), dtype=np.uint32)
+            set_at = np.array([0, len(self)], np.uint64)
+            own = (self.members_at, self.kinds, self.digests)
+            self._sets = _native.ImaSets(self.paths.blob, self.paths.offsets, *own, set_at, everything)
+        outcomes, _ = self._sets.check(
             columns.lists.blob,
             columns.lists.offsets[first : last + 1],
             rows,
             columns.entries[begin:end],
-            self.paths.blob,
-            self.paths.offsets,
-            self._slots,
-            self.members_at,
-            self.kinds,
-            self.digests,
+            np.zeros(len(rows), np.uint32),
         )
+        return outcomes
+
+    @cached_property
+    def key(self) -> bytes:
+        """SHA-256 that names the set: equal sets have one key."""
+        columns = (self.paths.offsets, self.members_at, self.kinds)  # in front, where they say how long the rest is
+        sizes = np.array([len(self.paths), len(self)], np.uint64)
+        parts = (sizes, *columns, self.paths.blob, self.digests)
+        return hashlib.sha256(b"".join(part.astype(part.dtype.newbyteorder("<")).tobytes() for part in parts)).digest()
 
     def __reduce__(self) -> tuple[object, ...]:
         return type(self).from_columns, self.to_columns()  # an index is of one process only
@@ -184,14 +198,14 @@ class ImaSet:
             path = self.paths[p]
             for k in range(first, last):
                 kind = int(self.kinds[k])
-                size = _native.ima_algorithm_size(kind & ~_KIND_BITS)
+                size = digest_size(kind)
                 yield Member(path, kind, self.digests[k, :size].tobytes())
 
     def __len__(self) -> int:
         return len(self.kinds)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, ImaSet) and list(self) == list(other)
+        return isinstance(other, ImaSet) and self.key == other.key
 
     def __hash__(self) -> int:
-        return hash((self.paths.blob.tobytes(), self.kinds.tobytes(), self.digests.tobytes()))
+        return hash(self.key)

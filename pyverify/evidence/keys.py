@@ -15,7 +15,7 @@ from pyverify import _native
 from pyverify.algorithms import BANKS
 from pyverify.evidence import tpm_names
 from pyverify.evidence.columns import Ragged
-from pyverify.evidence.curves import CURVES, P256, P384, P521, SM2, Curve
+from pyverify.evidence.curves import CURVES, SM2, Curve, curve_of
 
 _PEM: Final = re.compile(
     rb"\s*-----BEGIN PUBLIC KEY-----\s*([A-Za-z0-9+/=\s]+?)\s*-----END PUBLIC KEY-----\s*", re.ASCII
@@ -23,7 +23,7 @@ _PEM: Final = re.compile(
 _PEM_LIMIT: Final = 8192  # bytes; a 4096-bit key has some 800
 
 # SubjectPublicKeyInfo of an SM2 point, which `cryptography` cannot load, up to x and y (SPEC 11.3).
-_SM2_SPKI: Final = bytes.fromhex("3059301306072a8648ce3d020106082a811ccf5501822d03420004")
+SM2_SPKI: Final = bytes.fromhex("3059301306072a8648ce3d020106082a811ccf5501822d03420004")
 
 _VALUE: Final = _native.QUOTE_FAULTS["value"]
 _BOUND: Final = _native.QUOTE_FAULTS["bound"]
@@ -86,9 +86,12 @@ class Keys:
 
     def point(self, i: int) -> tuple[int, int]:
         """x and y of an ECC key; the modulus and 0 of an RSA key."""
-        row, item = self.rows[i], self.items[i]
-        x, y = (item[int(row[f"{name}_at"]) :][: int(row[f"{name}_size"])] for name in "xy")
-        return int.from_bytes(x), int.from_bytes(y)
+        return _numbers(self.items[i], self.rows[i])
+
+
+def _numbers(item: bytes, row: npt.NDArray[Any]) -> tuple[int, int]:
+    x, y = (int.from_bytes(item[int(row[f"{name}_at"]) :][: int(row[f"{name}_size"])]) for name in "xy")
+    return x, y
 
 
 def _first_equal(items: Ragged) -> npt.NDArray[np.uint32]:
@@ -128,9 +131,8 @@ def _check_points(items: Ragged, rows: npt.NDArray[Any], same_as: npt.NDArray[np
     """Marks the points that are not on their curve: a library may compute with them all the same (SPEC 10.3, 75)."""
     points = (rows["fault"] == 0) & np.isin(rows["curve"], list(CURVES))
     for i in np.flatnonzero(points & (same_as == np.arange(len(rows)))).tolist():
-        row, item = rows[i], items[i]
-        x, y = (int.from_bytes(item[int(row[f"{n}_at"]) :][: int(row[f"{n}_size"])]) for n in "xy")
-        if not CURVES[int(row["curve"])].contains(x, y):
+        row = rows[i]
+        if not CURVES[int(row["curve"])].contains(*_numbers(items[i], row)):
             rows["fault"][i] = _VALUE
             rows["fault_at"][i] = row["x_at"]
     copies = points & (same_as != np.arange(len(rows)))
@@ -172,7 +174,7 @@ def _bare_numbers(item: bytes, row: npt.NDArray[Any]) -> bytes | None:
             item = base64.b64decode(b"".join(match[1].split()), validate=True)
         except (binascii.Error, ValueError):
             return None
-    if item.startswith(_SM2_SPKI) and len(item) == len(_SM2_SPKI) + 64:
+    if item.startswith(SM2_SPKI) and len(item) == len(SM2_SPKI) + 64:
         return _set_point(row, SM2, int.from_bytes(item[-64:-32]), int.from_bytes(item[-32:]))
     return _cryptography_numbers(item, row)
 
@@ -194,10 +196,9 @@ def _cryptography_numbers(der: bytes, row: npt.NDArray[Any]) -> bytes | None:
             return None
         row["type"], row["bits"], row["exponent"], row["x_size"] = tpm_names.RSA, key.key_size, numbers.e, size
         return numbers.n.to_bytes(size)
-    curves = {"secp256r1": P256, "secp384r1": P384, "secp521r1": P521}
-    if isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name in curves:
+    if isinstance(key, ec.EllipticCurvePublicKey) and (curve := curve_of(key)) is not None:
         point = key.public_numbers()
-        return _set_point(row, curves[key.curve.name], point.x, point.y)
+        return _set_point(row, curve, point.x, point.y)
     row["fault"] = _SCHEME
     return None
 

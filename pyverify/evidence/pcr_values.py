@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
@@ -14,6 +13,7 @@ from pyverify import _native
 from pyverify.algorithms import BANKS, BY_NAME, PCRS, bank, banks_of, pcrs_of
 from pyverify.errors import EvidenceError
 from pyverify.evidence.quote import Quotes
+from pyverify.evidence.strict_json import decode
 
 PcrValues: TypeAlias = dict[str, dict[int, bytes]]
 BankColumns: TypeAlias = Mapping[str, npt.NDArray[np.uint8]]
@@ -61,18 +61,12 @@ def parse_pcr_text(data: bytes, where: str) -> PcrValues:
 
 def _json_entries(text: str, where: str) -> list[tuple[str, str, int, str]]:
     """``{bank: {pcr: hex}}``, or what ``replay --format json`` prints of one log."""
-
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        if len(dict(pairs)) != len(pairs):
-            raise ValueError("a name stands there twice")
-        return dict(pairs)
-
     try:
-        banks = json.loads(text, object_pairs_hook=once)
+        banks = decode(text.encode())
         if len(banks) == 1 and "banks" in (replayed := next(iter(banks.values()))):
             banks = replayed["banks"]
         return [("JSON", b, int(pcr), str(value)) for b, values in banks.items() for pcr, value in values.items()]
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, AttributeError) as error:
         raise EvidenceError("evidence.unreadable", f"{where}: no JSON of bank, PCR and hex: {error}") from error
 
 

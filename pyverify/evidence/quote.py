@@ -15,17 +15,12 @@ from pyverify.evidence import signatures, tpm_names
 from pyverify.evidence.columns import Ragged
 from pyverify.evidence.curves import SM2
 from pyverify.evidence.keys import Keys, gather
-
-DIGEST_MODE: Final = "digest"
-ZA_MODE: Final = "za"
-SM2_MODES: Final = (DIGEST_MODE, ZA_MODE)
-"""What an SM2 key signs: the hash of the attest (TPM 2.0), or SM3(ZA || attest) (GB/T 32918.2); SPEC 8.3."""
+from pyverify.evidence.sm2 import Sm2Mode, za_digests
 
 NO_HASH: Final = -1
 """Bank number of a hash that is not known here."""
 
 _SM3: Final = BANKS[-1].index
-_SM2_ID: Final = b"1234567812345678"  # GM/T 0009
 _BANK_OF: Final = {bank.id: bank.index for bank in BANKS}
 
 
@@ -124,7 +119,7 @@ class Quotes:
         return digests
 
 
-def signed_digests(quotes: Quotes, sm2_mode: str = DIGEST_MODE) -> npt.NDArray[np.uint8]:
+def signed_digests(quotes: Quotes, sm2_mode: str = Sm2Mode.DIGEST) -> npt.NDArray[np.uint8]:
     """The digest that each signature is over: uint8 of shape [n, 64], zeros where the hash is not known.
 
     It is the hash of the TPMS_ATTEST exactly as received; for SM2 keys in ``za`` mode SM3(ZA || attest).
@@ -132,12 +127,12 @@ def signed_digests(quotes: Quotes, sm2_mode: str = DIGEST_MODE) -> npt.NDArray[n
     Raises:
         UsageError: an unknown mode.
     """
-    if sm2_mode not in SM2_MODES:
-        raise UsageError(f"unknown SM2 mode {sm2_mode!r}; there is {' and '.join(SM2_MODES)}")
+    if sm2_mode not in list(Sm2Mode):
+        raise UsageError(f"unknown SM2 mode {sm2_mode!r}; there is {' and '.join(Sm2Mode)}")
     n = len(quotes)
     digests = np.zeros((n, _native.DIGEST_ROOM), np.uint8)
     usable = (quotes.attests["fault"] == 0) & (quotes.keys.rows["fault"] == 0) & (quotes.signature_rows["fault"] == 0)
-    in_za = usable & (quotes.scheme == tpm_names.SM2) & (quotes.keys.rows["curve"] == SM2.id) & (sm2_mode == ZA_MODE)
+    in_za = usable & (quotes.scheme == tpm_names.SM2) & (quotes.keys.rows["curve"] == SM2.id) & (sm2_mode == Sm2Mode.ZA)
     body = np.diff(quotes.messages.offsets) - quotes.attests["at"]
     banks = quotes.hash_bank
     for bank in BANKS:
@@ -150,25 +145,14 @@ def signed_digests(quotes: Quotes, sm2_mode: str = DIGEST_MODE) -> npt.NDArray[n
             digests[chosen, : bank.size] = _native.hash_messages(bank.index, blob, starts)
     chosen = np.flatnonzero(in_za & (banks == _SM3))
     if len(chosen):
-        items = [
-            _za(*quotes.keys.point(i)) + quotes.messages[i][int(quotes.attests["at"][i]) :] for i in chosen.tolist()
-        ]
-        prefixed = Ragged.of(list(items))
-        digests[chosen, : BANKS[_SM3].size] = _native.hash_messages(_SM3, prefixed.blob, prefixed.offsets)
+        points = [quotes.keys.point(i) for i in chosen.tolist()]
+        bodies = [quotes.messages[i][int(quotes.attests["at"][i]) :] for i in chosen.tolist()]
+        digests[chosen, : BANKS[_SM3].size] = za_digests(points, bodies)
     return digests
 
 
-def _za(x: int, y: int) -> bytes:
-    """ZA of a key: SM3 over the user's id, the curve and the point (GB/T 32918.2 section 5.5; SPEC 8.3)."""
-    bits = (len(_SM2_ID) * 8).to_bytes(2)
-    numbers = (SM2.p - 3, SM2.b, SM2.gx, SM2.gy, x, y)
-    item = Ragged.of([bits + _SM2_ID + b"".join(number.to_bytes(SM2.size) for number in numbers)])
-    digest: bytes = _native.hash_messages(_SM3, item.blob, item.offsets)[0].tobytes()
-    return digest
-
-
 def verify_signatures(
-    quotes: Quotes, which: npt.NDArray[np.bool_], sm2_mode: str = DIGEST_MODE, by: str | None = None
+    quotes: Quotes, which: npt.NDArray[np.bool_], sm2_mode: str = Sm2Mode.DIGEST, by: str | None = None
 ) -> npt.NDArray[np.uint8]:
     """Verifies the signatures of the quotes of a mask, each over its own message and by its own key.
 
@@ -180,7 +164,7 @@ def verify_signatures(
     rows = quotes.signature_rows.copy()
     # In za mode the hash is SM3 by definition, and a signature that says otherwise is of another scheme.
     refused = ~which | (banks == NO_HASH)
-    if sm2_mode == ZA_MODE:
+    if sm2_mode == Sm2Mode.ZA:
         refused |= (quotes.scheme == tpm_names.SM2) & (banks != _SM3)
     rows["fault"][refused] = _native.QUOTE_FAULTS["scheme"]
     if not np.all(refused):

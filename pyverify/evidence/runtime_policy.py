@@ -6,7 +6,6 @@ SM3 unless the caller says so: the bytes of one algorithm never pass for those o
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ import numpy.typing as npt
 from pyverify.errors import UsageError
 from pyverify.evidence.ima import Flag, ImaColumns
 from pyverify.evidence.ima_set import ADDED, CHANGED, NOT_JUDGED, ImaSet, Member, kind_of
+from pyverify.evidence.strict_json import StrictJsonError, decode
 
 MAX_SIZE: Final = 256 << 20
 """Bytes of a policy; a whole distribution's is some 30 MB."""
@@ -131,8 +131,8 @@ def _member(path: bytes, text: str, by_length: Mapping[int, str], *, buffer: boo
 
 def _read_json(data: bytes, by_length: Mapping[int, str]) -> RuntimePolicy:
     try:
-        policy = json.loads(data, object_pairs_hook=_once, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
+        policy = decode(data)
+    except StrictJsonError as error:
         raise UsageError(f"the runtime policy is not strict JSON: {error}") from error
     if isinstance(policy, dict) and "payloadType" in policy:
         raise UsageError("the runtime policy is in a signed envelope (DSSE): verify it and give its payload")
@@ -218,14 +218,3 @@ def _check_keys(value: object, known: Mapping[str, type], where: str, *, require
             raise UsageError(f"{key} in {where} is a {type(item).__name__}, not a {known[key].__name__}")
     if missing := [key for key in required if key not in value]:
         raise UsageError(f"{where} lacks {', '.join(missing)}")
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key stands twice in one object")
-    return found
-
-
-def _no_constant(text: str) -> None:
-    raise ValueError(f"{text} is no JSON")

@@ -14,7 +14,7 @@ from pyverify import _native
 from pyverify.algorithms import BANKS
 from pyverify.evidence import tpm_names
 from pyverify.evidence.columns import Ragged
-from pyverify.evidence.curves import CURVES, P256, P384, SM2, Curve
+from pyverify.evidence.curves import CURVES, SM2, Curve, library_curve
 from pyverify.evidence.keys import Keys
 
 
@@ -88,7 +88,9 @@ def _verify_ecdsa(r: int, s: int, x: int, y: int, curve: Curve, digest: bytes) -
     from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.asymmetric import ec, utils
 
-    group = ec.SECP256R1() if curve is P256 else ec.SECP384R1() if curve is P384 else ec.SECP521R1()
+    group = library_curve(curve)
+    if group is None:
+        return _native.UNUSABLE
     # ECDSA takes the digest as a number: only its length tells one hash from another.
     length: Any = {20: hashes.SHA1, 32: hashes.SHA256, 48: hashes.SHA384, 64: hashes.SHA512}[len(digest)]
     try:
@@ -109,9 +111,9 @@ def _verify_sm2(r: int, s: int, x: int, y: int, digest: bytes) -> int:
     if len(digest) != 32:
         return _native.UNUSABLE
     checker = CryptSM2(private_key="", public_key="")
-    checker.public_key = f"{x:064x}{y:064x}"  # given at once, it would lose the zeros and fours that x may begin with
+    checker.public_key = f"{x:064x}{y:064x}"  # its constructor strips zeros and fours off a key that starts with 04
     try:
         good = checker.verify(f"{r:064x}{s:064x}", digest)
-    except TypeError:  # the sum of the two points is infinity, which gmssl does not know
+    except (TypeError, ValueError):  # the sum of the two points is infinity, which gmssl does not know
         good = False
     return _native.GOOD if good else _native.BAD

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
 
+import numpy as np
 import pyarrow as pa
 
 from pyverify.algorithms import banks_of
 from pyverify.appraise.appraisal import verify_batches
+from pyverify.appraise.ima_judgement import in_sets
+from pyverify.appraise.ima_lists import SentLists
 from pyverify.appraise.policy import Policy
+from pyverify.appraise.rows import conform
 from pyverify.appraise.verdict import Outcome, finding_of
 from pyverify.baseline.enrollment import Enrollment
 from pyverify.baseline.identity import KeyLevel
@@ -20,12 +25,17 @@ from pyverify.baseline.model import Baseline, EventSequence, State, event_sequen
 from pyverify.baseline.store import Store
 from pyverify.errors import EvidenceError, UsageError
 from pyverify.evidence.eventlog import EventLog
+from pyverify.evidence.ima import Flag
+from pyverify.evidence.ima_set import ImaSet
 from pyverify.evidence.log_kinds import transcode
 from pyverify.findings import Finding, Severity
 from pyverify.fleet.sources import Source
 
 _KNOWN: Final = 4096
 """Sequences of events kept to recognise what other machines measured too: some 10 MB."""
+
+_KNOWN_LISTS: Final = 256
+"""IMA sets kept for the same reason: of 400 entries some 40 KB each."""
 
 _LAST: Final = datetime.datetime.max.replace(tzinfo=datetime.UTC)
 
@@ -90,6 +100,7 @@ def learn(
     references = store.references()  # for who the machines are: those that are wanted have no baseline in it
     shared: dict[bytes, EventSequence] = {}
     state = State.ACTIVE if activate else State.PENDING
+    lists: dict[bytes, ImaSet] = {}
     for batch in source.batches():
         chosen = []
         for row, item in enumerate(_keys(batch)):
@@ -100,15 +111,18 @@ def learn(
             continue
         rows = batch.take(pa.array(chosen))
         (verdicts,) = verify_batches([rows], references=references, policy=policy, as_of=as_of)
+        ima = _LearnedLists(rows, policy, lists)
         results, baselines = [], []
         for row, verdict in enumerate(verdicts.to_pylist()):
-            baseline, reasons = _learn_one(rows, row, verdict, state, policy, shared)
+            baseline, reasons = _learn_one(rows, row, verdict, state, policy, shared, ima)
             if baseline is not None:
                 baselines.append(baseline)
             results.append(Learned(verdict["machine"], verdict["boot"], None if baseline is None else state, reasons))
         store.add(baselines, action="learn")
         if len(shared) > _KNOWN:
             shared.clear()
+        if len(lists) > _KNOWN_LISTS:
+            lists.clear()
         yield from results
     for machine, key in wanted.items():
         gone = Finding("evidence.unreadable", Severity.HIGH, "the archive changed while it was read: this boot is gone")
@@ -138,6 +152,7 @@ def _learn_one(
     state: State,
     policy: Policy,
     shared: dict[bytes, EventSequence],
+    ima: _LearnedLists,
 ) -> tuple[Baseline | None, tuple[Finding, ...]]:
     findings = tuple(finding_of(finding) for finding in verdict["findings"])
     against = tuple(f for f in findings if f.severity is Severity.HIGH or f.code == "log.absent")
@@ -153,6 +168,7 @@ def _learn_one(
         return None, (Finding("bank.unextended", Severity.HIGH, "this log extends none of the PCRs that are compared"),)
     if not banks:
         return None, (Finding("bank.missing", Severity.HIGH, "no bank has a digest in every event of this log"),)
+    may_run, violations = ima.of(row, _first_unproven(findings))
     baseline = Baseline(
         scope="machine",
         id=verdict["machine"],
@@ -163,5 +179,40 @@ def _learn_one(
         quoted_banks=tuple(proof["bank"] for proof in verdict["pcrs_proven"]),
         boot=verdict["boot"],
         evidence_id=verdict["evidence_id"],
+        ima=may_run,
+        ima_violations=violations,
     )
     return baseline, ()
+
+
+def _first_unproven(findings: tuple[Finding, ...]) -> int | None:
+    """The first entry of the IMA list that no quote proves, where there are quotes: it makes no trust."""
+    return min((f.event for f in findings if f.code == "ima.tail-unverified" and f.event is not None), default=None)
+
+
+class _LearnedLists:
+    """What the IMA lists of a batch say that machines may run: the lists that were judged.
+
+    ``known`` has the sets of lists that other machines sent too.
+    """
+
+    def __init__(self, rows: pa.RecordBatch, policy: Policy, known: dict[bytes, ImaSet]) -> None:
+        self._lists = SentLists.of(conform(rows))
+        judged = [] if policy.ima == "no" else self._lists.rows.tolist()
+        self._index = {row: index for index, row in enumerate(judged)}
+        self._known = known
+
+    def of(self, row: int, end: int | None) -> tuple[ImaSet | None, int]:
+        """The set and the number of violations of the entries before ``end``; None where there is no entry."""
+        if row not in self._index:
+            return None, 0
+        columns = self._lists.read(np.array([self._index[row]]))
+        if not len(columns.entries):
+            return None, 0
+        fit = in_sets(columns)
+        fit[len(fit) if end is None else end :] = False
+        violations = int(np.count_nonzero(columns.entries["flags"][:end] & Flag.VIOLATION))
+        key = hashlib.sha256(columns.lists[0]).digest() + len(columns.entries[:end]).to_bytes(4, "big")
+        if key not in self._known:
+            self._known[key] = ImaSet.of(columns, fit)
+        return self._known[key], violations

@@ -19,7 +19,6 @@ _NUMBER_BYTES: Final = 7
 """Bytes of a base-256 number that count: past 64 PiB a seek would overflow."""
 
 # POSIX.1-2017 pax, "ustar Interchange Format", typeflag; GNU tar manual, "Basic Tar Format".
-_REGULAR: Final = b"0\x007"
 _NO_DATA: Final = {
     b"1": "is a hard link",
     b"2": "is a symbolic link",

@@ -4,8 +4,12 @@ import hashlib
 
 BANKS = ("sha1", "sha256", "sha384", "sha512", "sm3")  # in the order of csrc/api.h
 
-# One block with and without room for the padding, for 64-byte and 128-byte blocks, and something longer.
-SIZES = (0, 1, 55, 56, 63, 64, 65, 111, 112, 119, 120, 127, 128, 129, 1000)
+# Around the ends of blocks of 64 and of 128 bytes, and around the sizes whose padding takes one more, up to five
+# blocks (four are padded another way than more), and something longer.
+SIZES = (
+    *(0, 1, 55, 56, 63, 64, 65, 111, 112, 119, 120, 127, 128, 129, 183, 184, 191, 192, 239, 240, 247, 248, 255, 256),
+    *(257, 311, 312, 319, 320, 367, 368, 383, 384, 385, 495, 496, 511, 512, 513, 623, 624, 639, 640, 641, 1000),
+)
 
 # 251 is prime, so no two blocks of a message are the same.
 MESSAGE = bytes(i % 251 for i in range(max(SIZES)))

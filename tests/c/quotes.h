@@ -52,6 +52,7 @@ static pv_public check_public(bytes item) {
   check_fault(row.fault, row.fault_at, item.size);
   must(inside(row.x_at, row.x_size, item.size) && inside(row.y_at, row.y_size, item.size));
   must(row.fault || row.x_size);
+  must(row.symmetric != 0x10 || !(row.symmetric_bits | row.symmetric_mode)); /* TPM_ALG_NULL has neither */
   return row;
 }
 

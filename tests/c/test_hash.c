@@ -83,6 +83,38 @@ static void check_variant(uint32_t bank, int32_t variant) {
   }
 }
 
+/* Every message of the vectors `copies` times, in blocks of memory of their own size: lanes that end together, those that
+ * do not, and one long message among short ones. Nothing is shared. */
+static void check_copies(uint32_t bank, int32_t variant, size_t copies) {
+  enum { VECTORS = sizeof hash_vectors / sizeof *hash_vectors };
+  size_t which[VECTORS], kinds = 0, total = 0;
+  for (size_t i = 0; i < VECTORS; i++) {
+    if (hash_vectors[i].bank == bank) {
+      which[kinds++] = i;
+      total += hash_vectors[i].size;
+    }
+  }
+  size_t n = kinds * copies, size = pv_digest_size(bank);
+  uint8_t *blob = malloc(total * copies), *digests = malloc(n * size);
+  int64_t *offsets = malloc((n + 1) * sizeof *offsets);
+  offsets[0] = 0;
+  for (size_t i = 0; i < n; i++) {
+    size_t length = hash_vectors[which[i % kinds]].size;
+    for (size_t k = 0; k < length; k++) {
+      blob[(size_t)offsets[i] + k] = (uint8_t)(k % 251);
+    }
+    offsets[i + 1] = offsets[i] + (int64_t)length;
+  }
+  CHECK(pv_hash(bank, variant, 0, blob, offsets, 0, n, digests, NULL) == PV_OK, "bank %u", bank);
+  for (size_t i = 0; i < n; i++) {
+    CHECK(is_hex(digests + i * size, size, hash_vectors[which[i % kinds]].digest), "bank %u variant %d %zu copies size %u",
+          bank, variant, copies, hash_vectors[which[i % kinds]].size);
+  }
+  free(blob);
+  free(digests);
+  free(offsets);
+}
+
 /* Three messages, one of them empty: a slice writes its own rows and no other. */
 static void check_batch(uint32_t bank) {
   static const uint8_t blob[] = "abcabc";
@@ -98,12 +130,16 @@ static void check_batch(uint32_t bank) {
 }
 
 int main(void) {
+  static const size_t copies[] = {1, 3, 7, 8, 9, 15, 16, 17, 33}; /* around the lanes of every kernel */
   for (uint32_t bank = 0; bank < PV_BANKS; bank++) {
     uint32_t n = pv_variants(bank);
     CHECK(n >= 1 && strcmp(pv_variant_name(bank, 0), "portable") == 0, "bank %u", bank);
     CHECK(pv_variant_name(bank, n) == NULL, "bank %u", bank);
     for (int32_t variant = -1; variant < (int32_t)n; variant++) {
       check_variant(bank, variant);
+      for (size_t i = 0; i < sizeof copies / sizeof *copies; i++) {
+        check_copies(bank, variant, copies[i]);
+      }
     }
     check_batch(bank);
   }

@@ -10,8 +10,8 @@ from typing import Any
 def print_document(document: dict[str, Any], form: str) -> None:
     """Prints a document as ``json`` or ``yaml``: both in ASCII, so that no text of the evidence steers a terminal."""
     if form == "json":
-        json.dump(document, sys.stdout, indent=1)
-        print()
+        # Of ASCII's characters that do not print, JSON leaves one as it is.
+        print(json.dumps(document, indent=1).replace("\x7f", "\\u007f"))
     else:
         import yaml
 

@@ -9,39 +9,91 @@ import numpy.typing as npt
 
 from pyverify import _native
 from pyverify.algorithms import BANKS, pcrs_of
+from pyverify.cli.views import Asked, Table, labelled
+from pyverify.cli.views.structures import structure_fault
+from pyverify.errors import EvidenceError
 from pyverify.evidence import tpm_names
 from pyverify.evidence.columns import Ragged
+from pyverify.evidence.text import escape
+from pyverify.findings import Finding
 
 _DAY = 86_400_000  # milliseconds
 
 
-def json_of(data: bytes) -> dict[str, Any]:
-    """A TPMS_ATTEST or TPM2B_ATTEST as names and numbers; where it has a fault, that and no more."""
-    item = Ragged.of([data])
-    row = _native.decode_attests(item.blob, item.offsets)[0]
-    head: dict[str, Any] = {"kind": "quote", "form": "TPM2B_ATTEST" if row["at"] else "TPMS_ATTEST", "fault": None}
-    if row["fault"]:
-        code = _native.quote_fault_code(int(row["fault"]))
-        head["fault"] = {"code": code, "offset": int(row["fault_at"])}
-        if row["type"]:
-            head["type"] = tpm_names.attest_name(int(row["type"]))
-        return head
+def view(data: bytes, asked: Asked) -> QuoteView:
+    """A TPMS_ATTEST or TPM2B_ATTEST, of any type."""
+    return QuoteView(data, asked.name)
 
-    def part(name: str) -> str:
-        return data[int(row[f"{name}_at"]) :][: int(row[f"{name}_size"])].hex()
 
-    return head | {
-        "type": tpm_names.attest_name(int(row["type"])),
-        "qualified_signer": part("signer"),
-        "nonce": part("nonce"),
-        "clock_ms": int(row["clock"]),
-        "reset_count": int(row["reset_count"]),
-        "restart_count": int(row["restart_count"]),
-        "safe": bool(row["safe"]),
-        "firmware_version": f"{int(row['firmware_version']):016x}",
-        "selection": _selection(row),
-        "pcr_digest": part("digest"),
-    }
+class QuoteView:
+    """A quote as names and numbers; where it has a fault, that and no more."""
+
+    def __init__(self, data: bytes, name: str = "") -> None:
+        item = Ragged.of([data])
+        self._name = name
+        self._data = data
+        self._row = _native.decode_attests(item.blob, item.offsets)[0]
+        self._form = "TPM2B_ATTEST" if self._row["at"] else "TPMS_ATTEST"
+
+    @property
+    def title(self) -> str:
+        """What it attests."""
+        kind = int(self._row["type"])
+        what = tpm_names.attest_name(kind) if kind else "unknown"
+        return f"{escape(self._name)}: attestation, {what} ({self._form}); `pyverify quote verify` says what it proves"
+
+    def document(self) -> dict[str, Any]:
+        """The fields of the structure; of a type other than quote, what is in all of them."""
+        row = self._row
+        head: dict[str, Any] = {"kind": "quote", "form": self._form, "fault": None}
+        if (code := _native.quote_fault_code(int(row["fault"]))) is not None:
+            head["fault"] = {"code": code, "offset": int(row["fault_at"])}
+            return head | ({"type": tpm_names.attest_name(int(row["type"]))} if row["type"] else {})
+        return head | {
+            "type": tpm_names.attest_name(int(row["type"])),
+            "qualified_signer": self._part("signer"),
+            "nonce": self._part("nonce"),
+            "clock_ms": int(row["clock"]),
+            "reset_count": int(row["reset_count"]),
+            "restart_count": int(row["restart_count"]),
+            "safe": bool(row["safe"]),
+            "firmware_version": f"{int(row['firmware_version']):016x}",
+            "selection": _selection(row),
+            "pcr_digest": self._part("digest"),
+        }
+
+    def _part(self, name: str) -> str:
+        return self._data[int(self._row[f"{name}_at"]) :][: int(self._row[f"{name}_size"])].hex()
+
+    def table(self) -> Table:
+        """The same for a person, a line a fact."""
+        quote = self.document()
+        if quote["fault"]:
+            return labelled([])
+        days, rest = divmod(quote["clock_ms"], _DAY)
+        hours, rest = divmod(rest, 3_600_000)
+        safe = "" if quote["safe"] else ", not safe: the clock may have gone back after a loss of power"
+        time = f"{days} d {hours:02}:{rest // 60_000:02}:{rest % 60_000 // 1000:02}"
+        return labelled(
+            [
+                ("nonce", quote["nonce"] or "(none)"),
+                ("clock", f"{time} ({quote['clock_ms']} ms){safe}"),
+                ("resets, restarts", f"{quote['reset_count']}, {quote['restart_count']}"),
+                ("TPM firmware", quote["firmware_version"]),
+                ("qualified signer", quote["qualified_signer"] or "(none)"),
+                *((selected["bank"], f"PCR {ranges(selected['pcrs'])}") for selected in quote["selection"]),
+                ("PCR digest", quote["pcr_digest"]),
+            ]
+        )
+
+    def findings(self) -> list[Finding]:
+        """None: what a quote says against itself is its fault, the rest its key and its nonce say."""
+        return []
+
+    @property
+    def fault(self) -> EvidenceError | None:
+        """What keeps it from being read to its end."""
+        return structure_fault(self._row, "TPMS_ATTEST or TPM2B_ATTEST", "tpm2_quote -m")
 
 
 def _selection(row: npt.NDArray[Any]) -> list[dict[str, Any]]:
@@ -55,27 +107,6 @@ def _selection(row: npt.NDArray[Any]) -> list[dict[str, Any]]:
             *(np.asarray(row[name][: row["n_selections"]]) for name in ("hash", "mask")), strict=True
         )
     ]
-
-
-def table_lines(data: bytes) -> list[str]:
-    """The same for a person, a line each."""
-    quote = json_of(data)
-    if quote["fault"]:
-        what = f", {quote['type']}" if "type" in quote else ""
-        return [f"{quote['form']}{what}: {quote['fault']['code']} at byte {quote['fault']['offset']}"]
-    days, rest = divmod(quote["clock_ms"], _DAY)
-    hours, rest = divmod(rest, 3_600_000)
-    safe = "" if quote["safe"] else ", not safe: the clock may have gone back after a loss of power"
-    time = f"{days} d {hours:02}:{rest // 60_000:02}:{rest % 60_000 // 1000:02}"
-    lines = [
-        f"nonce             {quote['nonce'] or '(none)'}",
-        f"clock             {time} ({quote['clock_ms']} ms){safe}",
-        f"resets, restarts  {quote['reset_count']}, {quote['restart_count']}",
-        f"TPM firmware      {quote['firmware_version']}",
-        f"qualified signer  {quote['qualified_signer'] or '(none)'}",
-    ]
-    lines += [f"{selected['bank']:<16}  PCR {ranges(selected['pcrs'])}" for selected in quote["selection"]]
-    return [*lines, f"PCR digest        {quote['pcr_digest']}"]
 
 
 def ranges(pcrs: list[int]) -> str:

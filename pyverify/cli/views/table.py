@@ -11,43 +11,50 @@ import shutil
 import sys
 import unicodedata
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final
+
+from pyverify.cli.views import Table, Words
 
 _DIM, _BOLD, _PLAIN = "\x1b[2m", "\x1b[1m", "\x1b[0m"
 _MIN_LAST: Final = 40  # columns that the last column has however narrow the terminal
 
 
-class Words(NamedTuple):
-    """A line of printable text and the parts of it that are dim: first character and the one after the last."""
+def print_tables(title: str, tables: Sequence[Table]) -> None:
+    """Prints a line and tables, a blank line between them.
 
-    text: str
-    dim: tuple[tuple[int, int], ...] = ()
-
-
-def print_table(headers: Sequence[str], right: frozenset[int], rows: Sequence[tuple[Sequence[str], Words]]) -> None:
-    """Prints rows, each its cells and the words of the last column; ``right`` has the columns that align so.
-
-    All text must be escaped. On a terminal the last column is folded, elsewhere a row is a line without colour.
+    On a terminal the last columns are folded, elsewhere a row is a line without colour.
     """
-    widths = [max([len(header), *(len(cells[i]) for cells, _ in rows)]) for i, header in enumerate(headers[:-1])]
     is_terminal = sys.stdout.isatty()
     colour = is_terminal and "NO_COLOR" not in os.environ
-    left = sum(widths) + 2 * len(widths)
-    room = max(_MIN_LAST, shutil.get_terminal_size().columns - left) if is_terminal else sys.maxsize
+    room = shutil.get_terminal_size().columns if is_terminal else sys.maxsize
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # text of a log that the terminal has no letters for
+    print(title)
+    shown = ["\n".join(lines(table, room, colour=colour)) for table in tables if table.rows]
+    print("\n\n".join(shown), end="\n" if shown else "")
 
-    def line(cells: Sequence[str]) -> str:
+
+def lines(table: Table, room: int = sys.maxsize, *, colour: bool = False) -> list[str]:
+    """A table as lines, the last column folded to what is left of ``room`` columns."""
+    headers, right, rows = table
+    heads = list(headers[:-1]) if headers else [""] * (len(rows[0][0]) if rows else 0)
+    widths = [max([len(head), *(len(cells[i]) for cells, _ in rows)]) for i, head in enumerate(heads)]
+    left = sum(widths) + 2 * len(widths)
+
+    def lead(cells: Sequence[str]) -> str:
         columns = enumerate(zip(cells, widths, strict=True))
         return "".join(f"{cell.rjust(width) if i in right else cell.ljust(width)}  " for i, (cell, width) in columns)
 
-    out = [f"{_BOLD if colour else ''}{line(headers[:-1])}{headers[-1]}{_PLAIN if colour else ''}"]
+    out = []
+    if headers:
+        head = f"{lead(heads)}{headers[-1]}".rstrip()
+        out.append(f"{_BOLD}{head}{_PLAIN}" if colour else head)
     for cells, words in rows:
-        start, lead = 0, line(cells)
-        for stop in _folds(words.text, room):
-            out.append((lead + (_styled(words, start, stop) if colour else words.text[start:stop])).rstrip())
-            start, lead = stop, " " * left
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # text of a log that the terminal has no letters for
-    print("\n".join(out))
+        start, before = 0, lead(cells)
+        for stop in _folds(words.text, max(_MIN_LAST, room - left)):
+            out.append((before + (_styled(words, start, stop) if colour else words.text[start:stop])).rstrip())
+            start, before = stop, " " * left
+    return out
 
 
 def _folds(text: str, room: int) -> list[int]:
