@@ -235,7 +235,8 @@ class _Lists:
             expected=lambda which: learned.digests(members[which]),
         )
         severity = Severity(self._policy.ima_added)
-        self._told.entries(judged & (outcomes == ADDED), "ima.added", severity, "{path}: was not learned")
+        words = "{path}: was not learned" + ("" if severity is Severity.HIGH else " ([ima] added)")
+        self._told.entries(judged & (outcomes == ADDED), "ima.added", severity, words)
 
     def _is_of_kexec(self) -> Mask:
         """Entries that a kexec leaves behind: told of as such, and in no set. A file may only be called like one."""

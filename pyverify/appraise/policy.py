@@ -160,7 +160,7 @@ class Policy:
         for key, pcrs in (("compare", self.pcrs_compare), ("report", self.pcrs_report)):
             for pcr in pcrs:
                 if pcr not in range(PCRS):
-                    yield f"[pcrs] {key}: there is no PCR {pcr}; allowed is 0-9 and 11-14"
+                    yield f"[pcrs] {key}: there are PCRs 0 to {PCRS - 1}; allowed is 0-9 and 11-14"
                 if pcr == IMA_PCR:
                     yield f"[pcrs] {key}: PCR {pcr} grows while a machine runs; its entries are judged, never its value"
                 if pcr in AFTER_BOOT:

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from pyverify.algorithms import BY_NAME
+from pyverify.algorithms import BY_NAME, PCRS
 from pyverify.appraise.policy import PRESETS, Policy
 from pyverify.appraise.policy_keys import KEYS, UNITS, Key
 from pyverify.appraise.secure_boot_rules import Allowances, MinimumDbx, SecureBootRules
@@ -29,6 +29,7 @@ MAX_DBX_BYTES: Final = 1 << 20
 
 _PRESETS_FOLDER: Final = Path(__file__).with_name("presets")
 _SHOWN: Final = 60
+_LARGE: Final = 10**12
 
 _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _DURATION: Final = re.compile(r"([1-9][0-9]{0,5})([smhd])")
@@ -172,12 +173,18 @@ def _value(key: Key, raw: Any, folder: Path | None) -> Any:
 
 
 def _shown(raw: Any) -> str:
-    """A value as the text may have had it, cut short; what is nested may be so too deep to be written."""
+    """A value as the text may have had it, cut short: it may be nested, or a number, beyond what can be written."""
     if isinstance(raw, bool):
         return str(raw).lower()
-    if isinstance(raw, dict) or (isinstance(raw, list) and any(isinstance(item, dict | list) for item in raw)):
+    if isinstance(raw, str):
+        return f'"{escape(raw, _SHOWN)}"'
+    if isinstance(raw, list) and not any(isinstance(item, dict | list) for item in raw):
+        return escape(f"[{', '.join(_shown(item) for item in raw[:_SHOWN])}]", _SHOWN)
+    if isinstance(raw, dict | list):
         return "a table" if isinstance(raw, dict) else "a list of lists or tables"
-    return f'"{escape(raw, _SHOWN)}"' if isinstance(raw, str) else escape(repr(raw), _SHOWN)
+    if isinstance(raw, int) and abs(raw) > _LARGE:
+        return "a large number"
+    return str(raw)
 
 
 def _one_of(*allowed: str) -> Callable[[Any], str]:
@@ -235,7 +242,10 @@ def _required_banks(raw: Any) -> tuple[str, ...] | None:
 
 
 def _pcrs(raw: Any) -> tuple[int, ...]:
-    return tuple(sorted(_list(raw, int)))
+    pcrs = _list(raw, int)
+    if unknown := [pcr for pcr in pcrs if pcr not in range(PCRS)]:
+        raise _Unfit(f"there is no PCR {_shown(unknown[0])}")
+    return tuple(sorted(pcrs))
 
 
 def _minimum_sbat(raw: Any) -> tuple[SbatRow, ...]:

@@ -133,7 +133,9 @@ def secure_boot_findings(
         of_log = numbers[first:last] - int(scanned.rows["first_event"][log])
         for finding in judge(layout[first:last].tobytes(), entries, flags[first:last].tobytes(), rules):
             yield log, finding if finding.event is None else replace(finding, event=int(of_log[finding.event]))
-    for log in np.setdiff1d(np.flatnonzero(scanned.rows["fault"] == 0), logs).tolist():
+    silent = scanned.rows["fault"] == 0
+    silent[logs] = False
+    for log in np.flatnonzero(silent).tolist():
         for finding in _findings_cached(b"", b"", b"", rules):  # a log that says nothing of Secure Boot
             yield log, finding
 
