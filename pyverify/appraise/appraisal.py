@@ -216,13 +216,14 @@ class Appraisal:
         """Each log by itself, in the banks that it is compared in; where there is no baseline yet, in all."""
         banks = np.where(self.known, required, log_banks & np.uint32(mask_of(self.policy.banks_allowed)))
         rows = np.flatnonzero(judgeable)
-        check_logs(judged_as.logs, judged_as.digests, banks, judged_as.of_registers, rows, self.findings)
+        rules = self.policy.secure_boot
+        check_logs(judged_as.logs, judged_as.digests, banks, judged_as.of_registers, rows, rules, self.findings)
 
     def _attest(
         self, sent: SentQuotes, replayed: Replayed, masks: PcrMasks, required: npt.NDArray[np.uint32]
     ) -> Attestation:
         allowed = np.uint32(mask_of(self.policy.banks_allowed))
-        weak = Finding("bank.weak", Severity.HIGH, "only banks below the policy's strength are quoted")
+        weak = Finding("bank.weak", Severity.HIGH, "[banks] allowed: only banks that do not count are quoted")
         self.findings.add_to_all(np.flatnonzero((sent.banks != 0) & (sent.banks & allowed == 0)), weak)
         return attest(
             sent,
@@ -305,7 +306,7 @@ class Appraisal:
     def _tell_ignored_quotes(self) -> None:
         if has_values(self.batch, "quotes"):
             counts = pc.fill_null(pc.list_value_length(self.batch.column("quotes")), 0).to_numpy(zero_copy_only=False)
-            hint = f"policy {self.policy.name} does not judge quotes"
+            hint = f'[evidence] quote = "no": policy {self.policy.name} does not judge quotes'
             self.findings.add_to_all(np.flatnonzero(counts), Finding("quote.ignored", Severity.INFO, hint))
 
     def _table(

@@ -107,11 +107,11 @@ class Comparison:
             hint = f"the log has no complete {bank} bank, which the learning boot had"
             finding = Finding("bank.missing", Severity.HIGH, hint, bank=bank)
             findings.add_to_all(np.flatnonzero((self._wanted & bit != 0) & ~usable), finding)
-        nothing = Finding("bank.missing", Severity.HIGH, "the baseline has no bank that the policy allows")
+        nothing = Finding("bank.missing", Severity.HIGH, "[banks] allowed: the baseline has no bank that counts")
         findings.add_to_all(np.flatnonzero(self._judged & (self._wanted == 0)), nothing)
         weak = np.uint32(mask_of(WEAK_BANKS))
         only_weak = (self.banks != 0) & (self.banks & ~weak == 0)
-        words = f"only banks below the policy's strength: {', '.join(WEAK_BANKS)}"
+        words = f"[banks] allowed: only weak banks could be compared: {', '.join(WEAK_BANKS)}"
         findings.add_to_all(np.flatnonzero(only_weak), Finding("bank.weak", Severity.WARNING, words))
         findings.high |= self.anywhere & self._masks.compare != 0
 

@@ -205,7 +205,8 @@ class _Lists:
 
     def _violations(self) -> None:
         numbers = [self._columns.rows["n_violations"] * self._good, self._facts.violations]
-        self._told.counted(np.stack(numbers, axis=1).astype(np.int64), _violations)
+        rule = self._policy.ima_violations
+        self._told.counted(np.stack(numbers, axis=1).astype(np.int64), lambda counts: _violations(counts, rule))
 
     def _weak_hashes(self) -> None:
         weak = Flag.WEAK_HASH | Flag.DIGEST_LENGTH | Flag.UNKNOWN_ALGORITHM
@@ -233,7 +234,9 @@ class _Lists:
             "{path}: not the contents that were learned",
             expected=lambda which: learned.digests(members[which]),
         )
-        self._told.entries(judged & (outcomes == ADDED), "ima.added", Severity.HIGH, "{path}: was not learned")
+        severity = Severity(self._policy.ima_added)
+        words = "{path}: was not learned" + ("" if severity is Severity.HIGH else " ([ima] added)")
+        self._told.entries(judged & (outcomes == ADDED), "ima.added", severity, words)
 
     def _is_of_kexec(self) -> Mask:
         """Entries that a kexec leaves behind: told of as such, and in no set. A file may only be called like one."""
@@ -251,9 +254,12 @@ def in_sets(columns: ImaColumns) -> Mask:
     return fit
 
 
-def _violations(numbers: list[int]) -> Finding:
+def _violations(numbers: list[int], rule: str) -> Finding:
+    """``rule`` is the policy's: a severity, or ``as-learned``."""
     found, learned = numbers
     words = f"{found} violations: files that were written while they were read, so that nothing says what they were"
+    if rule != "as-learned":
+        return of_pcr("ima.violation", Severity(rule), f"{words} ([ima] violations)")
     if learned < 0:
         return of_pcr("ima.violation", Severity.WARNING, words)
     severity = Severity.HIGH if found > learned else Severity.WARNING

@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from pyverify.appraise.data_findings import data_findings
 from pyverify.appraise.decodable import undecodable_findings
-from pyverify.appraise.secure_boot import Allowances, secure_boot_findings
+from pyverify.appraise.secure_boot import secure_boot_findings
+from pyverify.appraise.secure_boot_rules import SecureBootRules
 from pyverify.appraise.structure import structure_findings
 from pyverify.evidence.columns import Ragged
 from pyverify.evidence.data_check import DataChecks, check_data
@@ -31,9 +32,8 @@ _KEPT: Final = 16_384
 _OF_REGISTERS: Final = 1 << 31
 """Bit beside those of banks for logs of measurement registers, where rules of single PCRs say nothing (SPEC 2.5)."""
 
-ALLOWANCES: Final = Allowances(empty_dbx=True)
-"""What Secure Boot may lack: a dbx with nothing in it is what the owner of a machine's keys often has, and no more than
-revocations that are old, for which a policy sets a minimum."""
+_Key = tuple[bytes, SecureBootRules]
+"""What the findings of a log hang on: its digest and the banks that it is looked at in, and what the policy changes."""
 
 
 class _Kept:
@@ -42,16 +42,16 @@ class _Kept:
     def __init__(self, size: int) -> None:
         self._size = size
         self._lock = threading.Lock()
-        self._findings: OrderedDict[bytes, tuple[Finding, ...]] = OrderedDict()
+        self._findings: OrderedDict[_Key, tuple[Finding, ...]] = OrderedDict()
 
-    def get(self, key: bytes) -> tuple[Finding, ...] | None:
+    def get(self, key: _Key) -> tuple[Finding, ...] | None:
         with self._lock:
             found = self._findings.get(key)
             if found is not None:
                 self._findings.move_to_end(key)
             return found
 
-    def put(self, key: bytes, findings: tuple[Finding, ...]) -> None:
+    def put(self, key: _Key, findings: tuple[Finding, ...]) -> None:
         with self._lock:
             self._findings[key] = findings
             if len(self._findings) > self._size:
@@ -67,6 +67,7 @@ def check_logs(
     banks: npt.NDArray[np.uint32],
     of_registers: npt.NDArray[np.bool_],
     rows: npt.NDArray[np.intp],
+    rules: SecureBootRules,
     findings: FindingColumns,
 ) -> None:
     """Adds what the logs of these rows say against themselves.
@@ -77,6 +78,7 @@ def check_logs(
         banks: the banks in which each is looked at, uint32 of shape [n].
         of_registers: logs whose PCR fields are measurement registers, bool of shape [n].
         rows: numbers of the rows whose logs are looked at.
+        rules: what the policy asks of Secure Boot.
         findings: where to.
     """
     if not len(rows):
@@ -85,7 +87,7 @@ def check_logs(
     keys = np.ascontiguousarray(np.concatenate([digests[rows], banks[rows, None].view(np.uint8)], axis=1))
     names = keys.view(np.dtype((np.void, keys.shape[1])))[:, 0]
     _, first, distinct_of = np.unique(names, return_index=True, return_inverse=True)
-    found = [_kept.get(names[i].tobytes()) for i in first]
+    found = [_kept.get((names[i].tobytes(), rules)) for i in first]
     by_banks: defaultdict[int, list[int]] = defaultdict(list)
     for distinct, kept in enumerate(found):
         if kept is None:
@@ -93,11 +95,11 @@ def check_logs(
     for mask, unknown in by_banks.items():
         own: list[list[Finding]] = [[] for _ in unknown]
         scanned = ScannedLogs.of(Ragged.of([logs[int(rows[first[distinct]])] for distinct in unknown]))
-        for log, finding in _look_at(scanned, mask):
+        for log, finding in _look_at(scanned, mask, rules):
             own[log].append(finding)
         for distinct, of_log in zip(unknown, own, strict=True):
             found[distinct] = tuple(of_log)
-            _kept.put(names[first[distinct]].tobytes(), tuple(of_log))
+            _kept.put((names[first[distinct]].tobytes(), rules), tuple(of_log))
     with_finding: defaultdict[Finding, list[int]] = defaultdict(list)
     for distinct, of_distinct in enumerate(found):
         for finding in of_distinct or ():
@@ -106,14 +108,16 @@ def check_logs(
         findings.add_to_all(rows[np.isin(distinct_of, distincts)], finding)
 
 
-def _look_at(scanned: ScannedLogs, banks: int) -> Iterator[tuple[int, Finding]]:
+def _look_at(scanned: ScannedLogs, banks: int, rules: SecureBootRules) -> Iterator[tuple[int, Finding]]:
     of_registers = bool(banks & _OF_REGISTERS)
     banks &= ~_OF_REGISTERS
-    return findings_of(scanned, banks, check_data(scanned, banks), by_pcr=not of_registers)
+    yield from findings_of(scanned, banks, check_data(scanned, banks), rules, by_pcr=not of_registers)
+    if of_registers:
+        yield from ((log, finding) for finding in rules.unseen() for log in range(len(scanned.rows)))
 
 
 def findings_of(
-    scanned: ScannedLogs, banks: int, checks: DataChecks, *, by_pcr: bool = True
+    scanned: ScannedLogs, banks: int, checks: DataChecks, rules: SecureBootRules, *, by_pcr: bool = True
 ) -> Iterator[tuple[int, Finding]]:
     """All that logs say against themselves, as (number of the log, finding).
 
@@ -121,10 +125,11 @@ def findings_of(
         scanned: the logs.
         banks: the mask of the banks in which they are looked at.
         checks: their data, as checked in these banks.
+        rules: what a policy asks of Secure Boot.
         by_pcr: whether they are whole logs of PCRs, of which some must hold certain events.
     """
     yield from data_findings(scanned, checks)
     yield from undecodable_findings(scanned)
     if by_pcr:
         yield from structure_findings(scanned, banks)
-        yield from secure_boot_findings(scanned, checks.verified, ALLOWANCES)
+        yield from secure_boot_findings(scanned, checks.verified, rules)

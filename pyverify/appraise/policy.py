@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import datetime
-import hashlib
-import json
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Final, Literal, Self
 
-from pyverify.algorithms import pcr_mask
+from pyverify.algorithms import BY_NAME, PCRS, pcr_mask
+from pyverify.appraise.secure_boot_rules import SecureBootRules
 from pyverify.errors import UsageError
 
 KEY_LEVELS: Final = ("none", "first-use", "enrolled", "activated", "certified")
@@ -18,12 +19,17 @@ KEY_LEVELS: Final = ("none", "first-use", "enrolled", "activated", "certified")
 WEAK_BANKS: Final = ("sha1",)
 """Banks whose collisions are for sale: alone they are ``bank.weak``."""
 
+PRESETS: Final = ("default", "archive", "log-only")
+
+IMA_PCR: Final = 10
+AFTER_BOOT: Final = range(15, PCRS)
+
 _NO_LIMIT: Final = datetime.timedelta(days=365_000)
 
 
 @dataclass(frozen=True)
 class Policy:
-    """What a verification requires. Make one with :meth:`preset` (DESIGN section 11).
+    """What a verification requires. Make one with :meth:`preset` or :meth:`read` (DESIGN section 11).
 
     Attributes:
         name: what verdicts call it.
@@ -36,8 +42,15 @@ class Policy:
             baseline was learned in.
         pcrs_compare: must equal the baseline.
         pcrs_report: are told of when they differ.
+        secure_boot: what is asked of Secure Boot.
         ima: ``baseline`` judges IMA lists by the set that was learned, ``no`` does not look at them.
+        ima_added: severity of a path that was not learned.
+        ima_violations: severity of entries that the kernel calls violations; ``as-learned``: a warning while there are
+            no more than the learning boots had, else high.
         kexec: whether a machine may have started another kernel from the running one.
+
+    Raises:
+        UsageError: the rules contradict each other, or ask for what cannot be judged.
     """
 
     name: str
@@ -48,8 +61,15 @@ class Policy:
     banks_required: tuple[str, ...] | None
     pcrs_compare: tuple[int, ...]
     pcrs_report: tuple[int, ...]
+    secure_boot: SecureBootRules
     ima: Literal["baseline", "no"]
+    ima_added: Literal["high", "warning", "info"]
+    ima_violations: Literal["as-learned", "high", "warning"]
     kexec: bool
+
+    def __post_init__(self) -> None:
+        for words in self._contradictions():
+            raise UsageError(words)
 
     @classmethod
     def preset(cls, name: str) -> Self:
@@ -61,33 +81,33 @@ class Policy:
         Raises:
             UsageError: no preset is called so.
         """
-        default = cls(
-            name="default",
-            quote="fresh",
-            key="enrolled",
-            max_age=datetime.timedelta(hours=24),
-            banks_allowed=("sha256", "sha384", "sha512", "sm3_256"),
-            banks_required=None,
-            pcrs_compare=(0, 2, 3, 4, 7, 8, 9, 11, 12, 13, 14),
-            pcrs_report=(1, 5, 6),
-            ima="baseline",
-            kexec=False,
-        )
-        presets = {
-            "default": default,
-            "archive": replace(default, name="archive", quote="any", max_age=None),
-            "log-only": replace(
-                default,
-                name="log-only",
-                quote="no",
-                key="none",
-                max_age=None,
-                banks_allowed=(*WEAK_BANKS, *default.banks_allowed),
-            ),
-        }
-        if name not in presets:
-            raise UsageError(f"unknown policy {name!r}; there is {', '.join(presets)}")
-        return presets[name]
+        from pyverify.appraise.policy_file import read_preset
+
+        if name not in PRESETS:
+            there = f"there is {', '.join(PRESETS)}; a file is named with a / or with .toml at its end"
+            raise UsageError(f"unknown policy {name!r}; {there}")
+        return cls(**read_preset(name))
+
+    @classmethod
+    def read(cls, source: str | Path) -> Self:
+        """A policy from TOML: its text where ``source`` is a str, a file where it is a Path.
+
+        What the text leaves out is as in ``default``, so nothing that is missing makes it weaker. A file may name
+        others, relative to its own folder; they are read once, here. A text may name none.
+
+        Raises:
+            UsageError: it is no TOML, has an unknown key, a value that is not allowed or rules that contradict each
+                other, or a file cannot be read. The message names the file, the line or key, and what is allowed.
+        """
+        from pyverify.appraise.policy_file import read_policy
+
+        return cls(**read_policy(source))
+
+    def to_toml(self) -> str:
+        """The whole policy as a text that :meth:`read` takes, with what each key means."""
+        from pyverify.appraise.policy_keys import as_toml
+
+        return as_toml(self)
 
     @property
     def compare_mask(self) -> int:
@@ -106,6 +126,53 @@ class Policy:
 
     @cached_property
     def id(self) -> bytes:
-        """SHA-256 of the canonical form."""
-        facts = {**asdict(self), "max_age": None if self.max_age is None else self.max_age.total_seconds()}
-        return hashlib.sha256(json.dumps(facts, sort_keys=True, separators=(",", ":")).encode()).digest()
+        """SHA-256 of the canonical form: of what the policy says, however it was written, with the contents of files
+        that it names."""
+        from pyverify.appraise.policy_keys import canonical_id
+
+        return canonical_id(self)
+
+    def _contradictions(self) -> Iterator[str]:
+        """What makes the rules together impossible, or open where they look closed."""
+        if self.quote not in ("fresh", "any", "no"):
+            yield '[evidence] quote: allowed is "fresh", "any" or "no"'
+        if self.key not in KEY_LEVELS:
+            yield f"[evidence] key: allowed is one of {', '.join(KEY_LEVELS)}"
+        if self.quote == "fresh" and self.max_age is None:
+            yield '[evidence] max_age: quote = "fresh" needs one, for how long a quote is fresh'
+        if self.ima_added not in ("high", "warning", "info"):
+            yield '[ima] added: allowed is "high", "warning" or "info"'
+        if self.ima_violations not in ("as-learned", "high", "warning"):
+            yield '[ima] violations: allowed is "as-learned", "high" or "warning"'
+        if self.max_age is not None and self.max_age <= datetime.timedelta(0):
+            yield "[evidence] max_age: no quote is as young as that"
+        yield from self._contradictions_of_banks()
+        yield from self._contradictions_of_pcrs()
+
+    def _contradictions_of_banks(self) -> Iterator[str]:
+        if not self.banks_allowed:
+            yield "[banks] allowed: without any bank nothing can be compared; name at least one"
+        required = self.banks_required
+        if required is not None and not required:
+            yield '[banks] required: an empty list asks for nothing; name banks, or "baseline"'
+        for key, banks in (("allowed", self.banks_allowed), ("required", required or ())):
+            if unknown := [bank for bank in banks if bank not in BY_NAME]:
+                yield f"[banks] {key}: no bank is called {unknown[0]!r}; there is {', '.join(BY_NAME)}"
+        if lacking := [bank for bank in required or () if bank not in self.banks_allowed]:
+            yield f"[banks] required: {lacking[0]} is required and not among the allowed banks"
+
+    def _contradictions_of_pcrs(self) -> Iterator[str]:
+        if not self.pcrs_compare:
+            yield "[pcrs] compare: without any PCR every boot would equal its baseline; name at least one"
+        for key, pcrs in (("compare", self.pcrs_compare), ("report", self.pcrs_report)):
+            for pcr in pcrs:
+                if pcr not in range(PCRS):
+                    yield f"[pcrs] {key}: there are PCRs 0 to {PCRS - 1}; allowed is 0-9 and 11-14"
+                if pcr == IMA_PCR:
+                    yield f"[pcrs] {key}: PCR {pcr} grows while a machine runs; its entries are judged, never its value"
+                if pcr in AFTER_BOOT:
+                    words = "is extended or reset by what runs after the boot, and explained by no boot's log"
+                    yield f"[pcrs] {key}: PCR {pcr} {words}; allowed is 0-9 and 11-14"
+        if both := sorted(set(self.pcrs_compare) & set(self.pcrs_report)):
+            words = "is compared too; a PCR is compared or reported (left out, report is as in default)"
+            yield f"[pcrs] report: PCR {both[0]} {words}"

@@ -24,6 +24,7 @@ from pyverify.appraise.secure_boot_events import (
     Authority,
     SecureBootEvents,
 )
+from pyverify.appraise.secure_boot_rules import NO_RULES, STRICT, Allowances, SecureBootRules
 from pyverify.errors import UsageError
 from pyverify.evidence import uefi
 from pyverify.evidence.event_types import EV_NO_ACTION
@@ -44,21 +45,6 @@ _X509_PK_OVERHEAD: Final = 28 + 16  # EFI_SIGNATURE_LIST and the owner's GUID, b
 # than any real machine has are judged again each time, so that the cache never holds more than 128 MiB.
 _CACHED_BOARDS: Final = 512
 _CACHED_BYTES: Final = 1 << 18
-
-
-@dataclass(frozen=True, slots=True)
-class Allowances:
-    """What SPEC section 5.2 leaves to policy. Nothing of it is allowed unless said so."""
-
-    empty_dbx: bool = False
-    """Secure Boot may be on with a dbx that revokes nothing."""
-    dma_protection_off: bool = False
-    """Devices may have had access to memory before the operating system: told as info."""
-    separator_of_ones: bool = False
-    """PCR 7's separator may be FFFFFFFF."""
-
-
-STRICT: Final = Allowances()
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +105,9 @@ def secure_boot(log: EventLog, verified: Sequence[int], allow: Allowances = STRI
 
 
 def secure_boot_findings(
-    scanned: ScannedLogs, verified: npt.NDArray[np.int8], allow: Allowances = STRICT
+    scanned: ScannedLogs, verified: npt.NDArray[np.int8], rules: SecureBootRules = NO_RULES
 ) -> Iterator[tuple[int, Finding]]:
-    """The findings of :func:`secure_boot` for a batch of logs, each with the index of its log, in order.
+    """The findings of :func:`secure_boot` and of a policy for a batch of logs, each with the index of its log.
 
     Logs whose events of PCR 7 and 14 are equal, byte for byte, are judged once, across batches too. A log with a
     fault has none: nothing in it can be judged.
@@ -129,7 +115,7 @@ def secure_boot_findings(
     Args:
         scanned: the logs; those that are equal as a whole are better given once.
         verified: int8 of shape [m], for each event of the batch what :func:`secure_boot` wants.
-        allow: what the policy allows.
+        rules: what the policy asks for and allows.
 
     Raises:
         UsageError: ``verified`` has not one value an event.
@@ -145,8 +131,13 @@ def secure_boot_findings(
         entries = b"".join(pieces)
         judge = _findings_cached if len(entries) <= _CACHED_BYTES else _findings_of
         of_log = numbers[first:last] - int(scanned.rows["first_event"][log])
-        for finding in judge(layout[first:last].tobytes(), entries, flags[first:last].tobytes(), allow):
+        for finding in judge(layout[first:last].tobytes(), entries, flags[first:last].tobytes(), rules):
             yield log, finding if finding.event is None else replace(finding, event=int(of_log[finding.event]))
+    silent = scanned.rows["fault"] == 0
+    silent[logs] = False
+    for log in np.flatnonzero(silent).tolist():
+        for finding in _findings_cached(b"", b"", b"", rules):  # a log that says nothing of Secure Boot
+            yield log, finding
 
 
 def _of_interest(events: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
@@ -185,10 +176,10 @@ def _entries(
     return runs, layout
 
 
-def _findings_of(layout: bytes, entries: bytes, verified: bytes, allow: Allowances) -> tuple[Finding, ...]:
+def _findings_of(layout: bytes, entries: bytes, verified: bytes, rules: SecureBootRules) -> tuple[Finding, ...]:
     """The findings of joined entries; their event numbers count these entries only."""
     events = EventLog(entries, None, np.frombuffer(layout, _native.EVENT_DTYPE))
-    return _judge(list(events), np.frombuffer(verified, np.int8).tolist(), allow).findings
+    return tuple(rules.judge(_judge(list(events), np.frombuffer(verified, np.int8).tolist(), rules.allow)))
 
 
 _findings_cached = lru_cache(_CACHED_BOARDS)(_findings_of)

@@ -8,6 +8,7 @@ import datetime
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Final
 
 from pyverify.appraise.policy import Policy
@@ -18,12 +19,13 @@ _QUIET_SECONDS: Final = 10
 
 
 def policy_of(args: argparse.Namespace) -> Policy:
-    """The policy that was named, else ``default``.
+    """The policy that was named, else ``default``: a file where the name has a ``/`` or ends in ``.toml``.
 
     Raises:
-        UsageError: it is unknown.
+        UsageError: it is unknown, or the file is no policy.
     """
-    return Policy.preset(args.policy)
+    named: str = args.policy
+    return Policy.read(Path(named)) if "/" in named or named.endswith(".toml") else Policy.preset(named)
 
 
 def as_of(args: argparse.Namespace) -> datetime.datetime:

@@ -50,9 +50,8 @@ def _add_job_options(parser: argparse.ArgumentParser) -> None:
     """What the commands that work on an archive and a store have in common."""
     parser.add_argument("archive", metavar="ARCHIVE", help="folder, tar (.gz .zst .xz), zip or Parquet of evidence")
     _add_store_option(parser)
-    parser.add_argument(
-        "--policy", metavar="NAME", default="default", help="what must hold: default, archive or log-only"
-    )
+    words = "what must hold: default, archive, log-only, or a file (a name with / or .toml at its end)"
+    parser.add_argument("--policy", metavar="NAME|FILE", default="default", help=words)
     parser.add_argument("--as-of", metavar="TIME", type=_time, help="time of the verdicts (default: now)")
 
 
@@ -130,6 +129,17 @@ def _add_quote(commands: Any) -> None:
     verify.add_argument("--format", choices=("table", "json"), default="table")
 
 
+def _add_policy(commands: Any) -> None:
+    words = "what a policy asks for"
+    parser: argparse.ArgumentParser = commands.add_parser("policy", help=words, description=words)
+    actions = parser.add_subparsers(metavar="ACTION", required=True)
+    show = _command(actions, "show", "policy:show", "print a whole policy, with what each key means")
+    show.add_argument("policy", metavar="NAME|FILE", nargs="?", default="default", help="(default: default)")
+    show.add_argument("--format", choices=("toml", "json"), default="toml")
+    check = _command(actions, "check", "policy:check", "say where a policy asks for more or less than default")
+    check.add_argument("file", metavar="FILE")
+
+
 def _add_inspect(commands: Any) -> None:
     words = "show what is in an event log, an IMA list, a quote, a key"
     inspect = _command(commands, "inspect", "inspect:inspect", words)
@@ -188,6 +198,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_enroll(commands)
     _add_challenge(commands)
     _add_quote(commands)
+    _add_policy(commands)
 
     info = _command(commands, "info", "info:info", "versions, banks and the kernels in use")
     info.add_argument("--format", choices=("table", "json"), default="table")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pyverify.appraise.boot_summary import BootSummary, summarise
-from pyverify.appraise.log_checks import ALLOWANCES
+from pyverify.appraise.policy import Policy
 from pyverify.cli.evidence_file import named
 from pyverify.cli.log_file import read_log
 from pyverify.cli.views import Asked, Table, Words, event_log
@@ -27,7 +27,9 @@ def view(data: bytes, asked: Asked) -> BootView:
     if not file.of_pcrs or file.kind == "systemd":
         raise UsageError(f"--summary wants a firmware's log of PCRs, which {escape(asked.name)} is not")
     checks = event_log.EventLogView(file, asked).data_checks
-    return BootView(asked.name, summarise(file.log, checks.verified.tolist(), ALLOWANCES))
+    return BootView(
+        asked.name, summarise(file.log, checks.verified.tolist(), Policy.preset("default").secure_boot.allow)
+    )
 
 
 class BootView:
