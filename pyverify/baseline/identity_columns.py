@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import bisect
 import datetime
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -23,17 +22,17 @@ _LAST: Final = to_micros(datetime.datetime.max.replace(tzinfo=datetime.UTC))
 
 
 @dataclass(frozen=True, slots=True)
-class KeyChallenges:
-    """All challenges of one attestation key: ``issued_at`` ascending, in microseconds since 1970."""
+class Asked:
+    """What is known of the nonces of some quotes, one item a quote.
 
-    issued_at: list[int]
-    by_nonce: dict[bytes, tuple[int, bytes | None]]
-    """Of each nonce, when it was issued and what spent it. A dict's keyed hash gives nothing of a nonce away."""
+    ``any`` is whether its key was ever asked; ``entries`` are when its nonce was issued to its key and what spent it,
+    None where it never was; ``newest`` is when the newest challenge of its key was issued. Times are microseconds since
+    1970.
+    """
 
-    def newest(self, as_of: int) -> int | None:
-        """When the newest challenge was issued, of those that had been at this time."""
-        count = bisect.bisect_right(self.issued_at, as_of)
-        return self.issued_at[count - 1] if count else None
+    any: list[bool]
+    entries: list[tuple[int, bytes | None] | None]
+    newest: list[int | None]
 
 
 class Identity:
@@ -86,12 +85,12 @@ class Identity:
 
         A key of another machine is as unknown as one that nobody enrolled (attack 81).
         """
-        rows = [-1 if name is None else self._row_of.get(name, -1) for name in ak_names]
-        found = np.array(rows, np.int32)
         now, (since, until, machine) = to_micros(as_of), self._spans
-        for index, (row, wanted) in enumerate(zip(rows, machines, strict=True)):
-            if row >= 0 and (machine[row] != wanted or not since[row] <= now < until[row]):
-                found[index] = -1
+        rows = [-1 if name is None else self._row_of.get(name, -1) for name in ak_names]
+        own = [row >= 0 and machine[row] == wanted for row, wanted in zip(rows, machines, strict=True)]
+        found = np.where(np.array(own, np.bool_), np.array(rows, np.int32), np.int32(-1))
+        in_time = (since[found] <= now) & (now < until[found]) if len(since) else np.zeros(len(found), np.bool_)
+        found[~in_time] = -1
         return found
 
     @cached_property
@@ -126,20 +125,28 @@ class Identity:
         ends = runs.run_ends.to_pylist()
         return dict(zip(runs.values.to_pylist(), zip([0, *ends], ends, strict=False), strict=True))
 
-    def asked(self, ak_names: Iterable[bytes]) -> dict[bytes, KeyChallenges]:
-        """What each of these keys was asked, in one go for a batch; keys that never were are not in it."""
-        runs = {name: self._run_of[name] for name in set(ak_names) if name in self._run_of}
-        rows = [np.arange(first, last) for first, last in runs.values()]
-        table = self._challenges.take(pa.array(np.concatenate([np.zeros(0, np.int64), *rows])))
-        nonces, spent_by = (table.field(name).to_pylist() for name in ("nonce", "spent_by"))
-        issued_at = table.field("issued_at").cast(pa.int64()).to_pylist()
-        asked, at = {}, 0
-        for name, (first, last) in runs.items():
-            here = slice(at, at + last - first)
-            facts = zip(issued_at[here], spent_by[here], strict=True)
-            asked[name] = KeyChallenges(issued_at[here], dict(zip(nonces[here], facts, strict=True)))
-            at = here.stop
-        return asked
+    def asked(self, ak_names: Sequence[bytes | None], nonces: Sequence[bytes], *, as_of: datetime.datetime) -> Asked:
+        """What each of these keys was asked, in one go for a batch of quotes, by the time ``as_of``."""
+        runs = np.array([self._run_of.get(name or b"", (0, 0)) for name in ak_names], np.int64).reshape(-1, 2)
+        _, example, key_of = np.unique(runs[:, 1], return_index=True, return_inverse=True)
+        first, size = runs[example, 0], np.diff(runs[example])[:, 0]
+        begins = np.cumsum(size) - size
+        rows = np.repeat(first - begins, size) + np.arange(size.sum())
+        table = self._challenges.take(pa.array(rows))
+        names, taken, spent_by = (table.field(name).to_pylist() for name in ("ak_name", "nonce", "spent_by"))
+        issued_at = table.field("issued_at").cast(pa.int64()).to_numpy()
+        entries = zip(issued_at.tolist(), spent_by, strict=True)
+        # A dict's keyed hash gives nothing of a nonce away.
+        by_nonce = dict(zip(zip(names, taken, strict=True), entries, strict=True))
+        # The times of a key ascend, so the newest until then is the last of those.
+        until = np.concatenate([[0], np.cumsum(issued_at <= to_micros(as_of))])
+        count = until[begins + size] - until[begins]
+        newest = [int(issued_at[i + n - 1]) if n else None for i, n in zip(begins.tolist(), count.tolist(), strict=True)]
+        return Asked(
+            any=(runs[:, 1] > runs[:, 0]).tolist(),
+            entries=[by_nonce.get(pair) for pair in zip(ak_names, nonces, strict=True)],
+            newest=[newest[key] for key in key_of.tolist()],
+        )
 
     def challenges(self, ak_name: bytes) -> list[Challenge]:
         """The challenges of a key, oldest first."""

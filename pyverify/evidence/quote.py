@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pyverify import _native
-from pyverify.algorithms import BANKS
+from pyverify.algorithms import BANKS, BY_NAME
 from pyverify.errors import UsageError
 from pyverify.evidence import signatures, tpm_names
 from pyverify.evidence.columns import Ragged
@@ -122,6 +122,13 @@ class Quotes:
         row = np.repeat(np.arange(len(self)), sizes)
         digests[row, np.arange(len(blob)) - offsets[:-1][row]] = blob
         return digests
+
+
+def attest_digests(quotes: Quotes) -> list[bytes]:
+    """SHA-256 of the TPMS_ATTEST of each quote, without the size that may stand before it."""
+    at = quotes.attests["at"]
+    blob, offsets = gather(quotes.messages, at, np.diff(quotes.messages.offsets) - at)
+    return [digest.tobytes() for digest in _native.hash_messages(BY_NAME["sha256"].index, blob, offsets)]
 
 
 def signed_digests(quotes: Quotes, sm2_mode: str = DIGEST_MODE) -> npt.NDArray[np.uint8]:
