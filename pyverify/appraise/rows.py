@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -20,6 +21,8 @@ from pyverify.findings import CODES, Finding, Severity
 
 _REQUIRED: Final = ("machine", "boot", "event_log")
 _EVIDENCE_COLUMNS: Final = ("event_log_kind", "event_log", "userspace_log", "ima", "quotes", "ak_cert", "ek_cert")
+_ABSENT: Final = b"\0"
+"""Stands for what was not sent, within what an evidence id is over."""
 _TEXTS: Final = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_null)
 
 
@@ -94,18 +97,40 @@ def evidence_ids(batch: pa.RecordBatch, present: npt.NDArray[np.bool_], digests:
         if not has_values(batch, name):
             continue
         tag = name.encode() + b"\0"
-        if name == "event_log":
-            for row in np.flatnonzero(present).tolist():
-                facts[row].append(tag + b"\1" + digests[row].tobytes())
-        else:
-            for fact, value in zip(facts, batch.column(name).to_pylist(), strict=True):
-                if value is not None:
-                    fact.append(tag + _digests(value))
+        known = _words(present, digests) if name == "event_log" else _digests(batch.column(name))
+        for fact, words in zip(facts, known, strict=True):
+            if words != _ABSENT:
+                fact.append(tag + words)
     return [hashlib.sha256(b"".join(fact)).digest() for fact in facts]
 
 
-def _digests(value: Any) -> bytes:
-    if isinstance(value, list):
-        parts = [part for item in value for part in (item.values() if item is not None else [None])]
-        return len(parts).to_bytes(4, "big") + b"".join(b"\0" if part is None else _digests(part) for part in parts)
-    return b"\1" + hashlib.sha256(value.encode() if isinstance(value, str) else value).digest()
+def _digests(column: Any) -> list[bytes]:
+    """For each value what stands for it: a mark and its SHA-256, or of a list how many parts it has and theirs."""
+    if not pa.types.is_list(column.type):
+        items = Ragged.from_arrow(column)
+        return _words(items.present, log_digests(items))
+    parts = column.flatten()
+    fields = [_digests(parts.field(number)) for number in range(parts.type.num_fields)]
+    whole = [b"".join(words) for words in zip(*fields, strict=True)]
+    counts = [parts.type.num_fields] * len(parts)
+    for item in np.flatnonzero(~_valid(parts)).tolist():
+        whole[item], counts[item] = _ABSENT, 1
+    sizes = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False)
+    bounds = [0, *np.cumsum(sizes).tolist()]
+    return [
+        sum(counts[first:last]).to_bytes(4, "big") + b"".join(whole[first:last]) if is_sent else _ABSENT
+        for (first, last), is_sent in zip(pairwise(bounds), _valid(column).tolist(), strict=True)
+    ]
+
+
+def _words(present: npt.NDArray[np.bool_], digests: npt.NDArray[np.uint8]) -> list[bytes]:
+    """A mark and the digest of each item, and another mark alone for one that is absent."""
+    data, size = digests.tobytes(), digests.shape[1]
+    words = [b"\1" + data[at : at + size] for at in range(0, len(data), size)]
+    for item in np.flatnonzero(~present).tolist():
+        words[item] = _ABSENT
+    return words
+
+
+def _valid(column: Any) -> npt.NDArray[np.bool_]:
+    return np.asarray(column.is_valid().to_numpy(zero_copy_only=False), np.bool_)

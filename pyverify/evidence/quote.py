@@ -127,7 +127,7 @@ class Quotes:
 def attest_digests(quotes: Quotes) -> list[bytes]:
     """SHA-256 of the TPMS_ATTEST of each quote, without the size that may stand before it."""
     at = quotes.attests["at"]
-    blob, offsets = gather(quotes.messages, at, np.diff(quotes.messages.offsets) - at)
+    blob, offsets = gather(quotes.messages, at, np.maximum(np.diff(quotes.messages.offsets) - at, 0))
     return [digest.tobytes() for digest in _native.hash_messages(BY_NAME["sha256"].index, blob, offsets)]
 
 
