@@ -21,7 +21,7 @@ from pyverify.appraise.proof import ProofPolicy, Proofs, prove
 from pyverify.appraise.rows import has_values
 from pyverify.baseline.freshness import FINDINGS as FRESHNESS_FINDINGS
 from pyverify.baseline.freshness import Freshness, judge_all
-from pyverify.baseline.identity import Sm2Mode
+from pyverify.baseline.identity import KeyLevel
 from pyverify.baseline.identity_columns import Asked
 from pyverify.baseline.references import References
 from pyverify.evidence.columns import Ragged, evidence_schema
@@ -35,6 +35,7 @@ MAX_QUOTES: Final = 16
 _QUOTES: Final = evidence_schema().field("quotes").type
 _PARTS: Final = ("msg", "sig", "ak_pub", "pcrs")
 _NO_KEY: Final = KEY_LEVELS.index("none")
+_LEVELS: Final = np.array([KEY_LEVELS.index(level) for level in KeyLevel])
 _NO_LIMIT: Final = datetime.timedelta(days=365_000)
 
 
@@ -60,7 +61,9 @@ def sent_quotes(batch: pa.RecordBatch, ignored: npt.NDArray[np.bool_], findings:
     hint = f"more than {MAX_QUOTES} quotes of one boot; the others are not looked at"
     findings.add_to_all(many, Finding("quote.format", Severity.HIGH, hint))
     row_of = row_of[kept]
-    parts = column.flatten().filter(pa.array(kept))
+    parts = column.flatten()
+    if not kept.all():
+        parts = parts.filter(pa.array(kept))
     quotes = Quotes.of(*(Ragged.from_arrow(pc.struct_field(parts, name)) for name in _PARTS))
     banks = np.zeros(n, np.uint32)
     good = quotes.attests["fault"] == 0
@@ -123,13 +126,13 @@ def attest(
         policy=ProofPolicy(hashes=policy.banks_allowed),
         replayed=replayed,
         row_of=row_of,
-        in_za=_enrolled_as(references, enrolled, "sm2_mode", (str(Sm2Mode.ZA),)) == 0,
+        in_za=_of_keys(references.identity.signs_in_za, enrolled, False),
     )
     for numbers, finding in proofs.findings:
         findings.add_to_all(row_of[numbers], finding)
     hint = "the key that signed is not enrolled for this machine"
     findings.add_to_all(row_of[proofs.signature_ok & ~known], Finding("key.unknown", Severity.HIGH, hint))
-    levels = np.maximum(_enrolled_as(references, enrolled, "level", KEY_LEVELS), _NO_KEY)
+    levels = _of_keys(_LEVELS[references.identity.levels], enrolled, _NO_KEY)
     _refuse_weak_keys(levels, known & proofs.signature_ok, row_of, policy, findings)
     nonces = proofs.nonces.to_list()
     attests = _what_spends(proofs, sent, names, nonces)
@@ -155,13 +158,10 @@ def attest(
     return _in_rows(coverage, proofs, sent, names, levels, fresh, _facts(proofs, sent, names, nonces, attests, asked))
 
 
-def _enrolled_as(
-    references: References, enrolled: npt.NDArray[np.int32], fact: str, words: tuple[str, ...]
-) -> npt.NDArray[np.int64]:
-    """Which of the words a fact of the key of each quote is, -1 for none of them and where the key is unknown."""
-    known = pa.array(np.maximum(enrolled, 0), mask=enrolled < 0)
-    number = pc.index_in(references.identity.columns.field(fact).take(known), pa.array(words))
-    found: npt.NDArray[np.int64] = pc.fill_null(number, -1).to_numpy().astype(np.int64)
+def _of_keys(facts: npt.NDArray[Any], enrolled: npt.NDArray[np.int32], unknown: int) -> npt.NDArray[Any]:
+    """A fact of the key of each quote; ``enrolled`` is the number of the key, below 0 where it is unknown."""
+    found: npt.NDArray[Any] = np.full(len(enrolled), unknown, facts.dtype)
+    found[enrolled >= 0] = facts[enrolled[enrolled >= 0]]
     return found
 
 

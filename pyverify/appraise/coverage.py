@@ -63,9 +63,11 @@ def cover(
         target = row_of[quotes]
         proven[target] |= proofs.proven[quotes]
         for bank in BANKS:
-            bits = proofs.proven[quotes, bank.index, None] >> np.arange(PCRS, dtype=np.uint32) & 1 != 0
-            at = np.nonzero(bits)
-            values[bank.name][target[at[0]], at[1]] = proofs.values[bank.name][quotes[at[0]], at[1]]
+            masks = proofs.proven[quotes, bank.index]
+            chosen = np.flatnonzero(masks)
+            bits = masks[chosen, None] >> np.arange(PCRS, dtype=np.uint32) & 1
+            row, pcr = np.nonzero(bits)
+            values[bank.name][target[chosen[row]], pcr] = proofs.values[bank.name][quotes[chosen[row]], pcr]
     has = np.zeros(rows, np.bool_)
     has[row_of[relied]] = True
     return Coverage(relied, proven, values, _gaps(proven, has, required_pcrs, required_banks))
@@ -88,10 +90,12 @@ def _one_session(
     most, and of equals the latest."""
     relied = candidates.copy()
     numbers = np.flatnonzero(candidates)
-    numbers = numbers[np.argsort(row_of[numbers], kind="stable")]
-    for of_row in np.split(numbers, np.flatnonzero(np.diff(row_of[numbers])) + 1):
+    count = np.bincount(row_of[numbers], minlength=1)
+    several = numbers[count[row_of[numbers]] > 1]
+    several = several[np.argsort(row_of[several], kind="stable")]
+    for of_row in np.split(several, np.flatnonzero(np.diff(row_of[several])) + 1):
         groups: dict[tuple[bytes | int, int, int], list[int]] = {}
-        for quote in of_row.tolist() if len(of_row) > 1 else ():
+        for quote in of_row.tolist():
             # A key without a Name cannot be told from another: such a quote stands alone.
             key = proofs.ak_names[quote] or quote, int(proofs.reset_count[quote]), int(proofs.restart_count[quote])
             groups.setdefault(key, []).append(quote)

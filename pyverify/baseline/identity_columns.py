@@ -119,17 +119,31 @@ class Identity:
         return EnrolledKey(**(facts | {"level": KeyLevel(facts["level"]), "sm2_mode": Sm2Mode(facts["sm2_mode"])}))
 
     @cached_property
-    def _run_of(self) -> dict[bytes, tuple[int, int]]:
-        """First and last row of each key's challenges, which stand together."""
+    def levels(self) -> npt.NDArray[np.int64]:
+        """Of each row of :attr:`columns`, the rank of its level."""
+        ranks: npt.NDArray[np.int64] = pc.index_in(self._enrolled.field("level"), pa.array(list(KeyLevel))).to_numpy()
+        return ranks.astype(np.int64)
+
+    @cached_property
+    def signs_in_za(self) -> npt.NDArray[np.bool_]:
+        """Of each row of :attr:`columns`, whether it is an SM2 key in ``za`` mode."""
+        is_za = pc.equal(self._enrolled.field("sm2_mode"), str(Sm2Mode.ZA))
+        return np.asarray(is_za.to_numpy(zero_copy_only=False), np.bool_)
+
+    @cached_property
+    def _runs(self) -> tuple[dict[bytes, int], npt.NDArray[np.int64]]:
+        """A number for each key that was asked; its challenges stand together, from the number's bound to the next."""
         runs = pc.run_end_encode(self._challenges.field("ak_name"))
-        ends = runs.run_ends.to_pylist()
-        return dict(zip(runs.values.to_pylist(), zip([0, *ends], ends, strict=False), strict=True))
+        bounds = np.concatenate([np.zeros(1, np.int64), runs.run_ends.to_numpy()])
+        return {name: number for number, name in enumerate(runs.values.to_pylist())}, bounds
 
     def asked(self, ak_names: Sequence[bytes | None], nonces: Sequence[bytes], *, as_of: datetime.datetime) -> Asked:
         """What each of these keys was asked, in one go for a batch of quotes, by the time ``as_of``."""
-        runs = np.array([self._run_of.get(name or b"", (0, 0)) for name in ak_names], np.int64).reshape(-1, 2)
-        _, example, key_of = np.unique(runs[:, 1], return_index=True, return_inverse=True)
-        first, size = runs[example, 0], np.diff(runs[example])[:, 0]
+        number_of, bounds = self._runs
+        number = np.array([number_of.get(name or b"", -1) for name in ak_names], np.int64)
+        keys, key_of = np.unique(number, return_inverse=True)
+        first = bounds[keys]
+        size = np.where(keys >= 0, bounds[(keys + 1) % len(bounds)] - first, 0)
         begins = np.cumsum(size) - size
         rows = np.repeat(first - begins, size) + np.arange(size.sum())
         table = self._challenges.take(pa.array(rows))
@@ -141,16 +155,19 @@ class Identity:
         # The times of a key ascend, so the newest until then is the last of those.
         until = np.concatenate([[0], np.cumsum(issued_at <= to_micros(as_of))])
         count = until[begins + size] - until[begins]
-        newest = [int(issued_at[i + n - 1]) if n else None for i, n in zip(begins.tolist(), count.tolist(), strict=True)]
+        last = np.append(issued_at, 0)[begins + count - 1].tolist()
+        newest = [time if any_until else None for time, any_until in zip(last, count.tolist(), strict=True)]
         return Asked(
-            any=(runs[:, 1] > runs[:, 0]).tolist(),
+            any=(number >= 0).tolist(),
             entries=[by_nonce.get(pair) for pair in zip(ak_names, nonces, strict=True)],
             newest=[newest[key] for key in key_of.tolist()],
         )
 
     def challenges(self, ak_name: bytes) -> list[Challenge]:
         """The challenges of a key, oldest first."""
-        first, last = self._run_of.get(ak_name, (0, 0))
+        number_of, bounds = self._runs
+        number = number_of.get(ak_name)
+        first, last = (0, 0) if number is None else bounds[number : number + 2].tolist()
         return [Challenge(**row) for row in self._challenges[first:last].to_pylist()]
 
     @cached_property
