@@ -58,16 +58,18 @@ def cover(
     # Counters are equal among the quotes of a row, so the clock says which came last; it overwrites.
     order = np.flatnonzero(relied)
     order = order[np.argsort(proofs.clock[order], kind="stable")]
-    for turn in _turns(row_of[order]):
+    for number, turn in enumerate(_turns(row_of[order])):
         quotes = order[turn]
         target = row_of[quotes]
         proven[target] |= proofs.proven[quotes]
         for bank in BANKS:
             masks = proofs.proven[quotes, bank.index]
-            chosen = np.flatnonzero(masks)
-            bits = masks[chosen, None] >> np.arange(PCRS, dtype=np.uint32) & 1
-            row, pcr = np.nonzero(bits)
-            values[bank.name][target[chosen[row]], pcr] = proofs.values[bank.name][quotes[chosen[row]], pcr]
+            some = np.flatnonzero(masks)
+            into, of_quotes = values[bank.name], proofs.values[bank.name][quotes[some]]
+            if number:
+                is_proven = masks[some, None] >> np.arange(PCRS, dtype=np.uint32) & 1 != 0
+                of_quotes = np.where(is_proven[:, :, None], of_quotes, into[target[some]])
+            into[target[some]] = of_quotes
     has = np.zeros(rows, np.bool_)
     has[row_of[relied]] = True
     return Coverage(relied, proven, values, _gaps(proven, has, required_pcrs, required_banks))

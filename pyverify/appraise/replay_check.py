@@ -42,7 +42,7 @@ def replay_findings(
     explained = {}
     for bank in BANKS:
         asked = np.where(judged, proven[bank.name] & pcrs, np.uint32(0))
-        if bank.name not in replayed.values:
+        if bank.name not in replayed.values or not asked.any():
             explained[bank.name] = np.zeros_like(asked)
             continue
         has_bank = replayed.has_bank(bank.name)

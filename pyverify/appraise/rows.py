@@ -97,7 +97,7 @@ def evidence_ids(batch: pa.RecordBatch, present: npt.NDArray[np.bool_], digests:
         if not has_values(batch, name):
             continue
         tag = name.encode() + b"\0"
-        known = _words(present, digests) if name == "event_log" else _digests(batch.column(name))
+        known = _words(*_marked(present, digests)) if name == "event_log" else _digests(batch.column(name))
         for fact, words in zip(facts, known, strict=True):
             if words != _ABSENT:
                 fact.append(tag + words)
@@ -107,29 +107,45 @@ def evidence_ids(batch: pa.RecordBatch, present: npt.NDArray[np.bool_], digests:
 def _digests(column: Any) -> list[bytes]:
     """For each value what stands for it: a mark and its SHA-256, or of a list how many parts it has and theirs."""
     if not pa.types.is_list(column.type):
-        items = Ragged.from_arrow(column)
-        return _words(items.present, log_digests(items))
-    parts = column.flatten()
-    fields = [_digests(parts.field(number)) for number in range(parts.type.num_fields)]
-    whole = [b"".join(words) for words in zip(*fields, strict=True)]
-    counts = [parts.type.num_fields] * len(parts)
-    for item in np.flatnonzero(~_valid(parts)).tolist():
-        whole[item], counts[item] = _ABSENT, 1
-    sizes = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False)
-    bounds = [0, *np.cumsum(sizes).tolist()]
-    return [
-        sum(counts[first:last]).to_bytes(4, "big") + b"".join(whole[first:last]) if is_sent else _ABSENT
-        for (first, last), is_sent in zip(pairwise(bounds), _valid(column).tolist(), strict=True)
+        return _words(*_of_items(column))
+    structs = column.flatten()
+    is_sent = _valid(structs)
+    fields = [_of_items(structs.field(number)) for number in range(structs.type.num_fields)]
+    marked, sizes = (np.stack(parts, axis=1) for parts in zip(*fields, strict=True))
+    # An item that is null is one part that is absent.
+    marked[~is_sent, 0, 0] = 0
+    sizes[~is_sent] = np.arange(len(fields)) == 0
+    parts = np.where(is_sent, len(fields), 1)
+    data = marked[np.arange(marked.shape[2]) < sizes[:, :, None]].tobytes()
+    items = np.cumsum([0, *pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False)])
+    counts, ends = (np.concatenate([[0], np.cumsum(of_item)])[items].tolist() for of_item in (parts, sizes.sum(axis=1)))
+    words = [
+        (after - before).to_bytes(4, "big") + data[first:last]
+        for (before, after), (first, last) in zip(pairwise(counts), pairwise(ends), strict=True)
     ]
-
-
-def _words(present: npt.NDArray[np.bool_], digests: npt.NDArray[np.uint8]) -> list[bytes]:
-    """A mark and the digest of each item, and another mark alone for one that is absent."""
-    data, size = digests.tobytes(), digests.shape[1]
-    words = [b"\1" + data[at : at + size] for at in range(0, len(data), size)]
-    for item in np.flatnonzero(~present).tolist():
-        words[item] = _ABSENT
+    for row in np.flatnonzero(~_valid(column)).tolist():
+        words[row] = _ABSENT
     return words
+
+
+def _of_items(column: Any) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    items = Ragged.from_arrow(column)
+    return _marked(items.present, log_digests(items))
+
+
+def _marked(
+    present: npt.NDArray[np.bool_], digests: npt.NDArray[np.uint8]
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    """For each item a mark and its digest, or another mark: uint8 of shape [n, 33]; and how many of its bytes count."""
+    marked = np.ones((len(digests), 1 + digests.shape[1]), np.uint8)
+    marked[:, 1:] = digests
+    marked[~present, 0] = 0
+    return marked, np.where(present, marked.shape[1], 1)
+
+
+def _words(marked: npt.NDArray[np.uint8], sizes: npt.NDArray[np.int64]) -> list[bytes]:
+    data, width = marked.tobytes(), marked.shape[1]
+    return [data[at : at + size] for at, size in zip(range(0, len(data), width), sizes.tolist(), strict=True)]
 
 
 def _valid(column: Any) -> npt.NDArray[np.bool_]:

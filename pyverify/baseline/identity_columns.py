@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from pyverify.baseline.identity import Challenge, EnrolledKey, KeyLevel, Sm2Mode, is_key_name, to_micros
 from pyverify.baseline.snapshot import Snapshot
+from pyverify.evidence.columns import Ragged
 
 _KEY_FACTS: Final = ("machine", "ak_name", "since", "until", "level", "sm2_mode")
 _CHALLENGE_FACTS: Final = ("ak_name", "nonce", "issued_at", "spent_by")
@@ -146,12 +147,15 @@ class Identity:
         size = np.where(keys >= 0, bounds[(keys + 1) % len(bounds)] - first, 0)
         begins = np.cumsum(size) - size
         rows = np.repeat(first - begins, size) + np.arange(size.sum())
-        table = self._challenges.take(pa.array(rows))
-        names, taken, spent_by = (table.field(name).to_pylist() for name in ("ak_name", "nonce", "spent_by"))
-        issued_at = table.field("issued_at").cast(pa.int64()).to_numpy()
+        taken, issued, spent = (
+            self._challenges.field(name).take(pa.array(rows)) for name in ("nonce", "issued_at", "spent_by")
+        )
+        issued_at = issued.cast(pa.int64()).to_numpy()
+        spent_by = [None] * len(spent) if spent.null_count == len(spent) else spent.to_pylist()
         entries = zip(issued_at.tolist(), spent_by, strict=True)
         # A dict's keyed hash gives nothing of a nonce away.
-        by_nonce = dict(zip(zip(names, taken, strict=True), entries, strict=True))
+        issued_to = zip(np.repeat(keys, size).tolist(), Ragged.from_arrow(taken).to_list(), strict=True)
+        by_nonce = dict(zip(issued_to, entries, strict=True))
         # The times of a key ascend, so the newest until then is the last of those.
         until = np.concatenate([[0], np.cumsum(issued_at <= to_micros(as_of))])
         count = until[begins + size] - until[begins]
@@ -159,7 +163,7 @@ class Identity:
         newest = [time if any_until else None for time, any_until in zip(last, count.tolist(), strict=True)]
         return Asked(
             any=(number >= 0).tolist(),
-            entries=[by_nonce.get(pair) for pair in zip(ak_names, nonces, strict=True)],
+            entries=[by_nonce.get(pair) for pair in zip(number.tolist(), nonces, strict=True)],
             newest=[newest[key] for key in key_of.tolist()],
         )
 

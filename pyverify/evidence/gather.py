@@ -39,7 +39,7 @@ def slices(blob: Bytes, at: Places, size: Places) -> Ragged:
     np.cumsum(size, out=offsets[1:])
     joined = np.empty(int(offsets[-1]), np.uint8)
     begins = np.flatnonzero(np.diff(size, prepend=-1))
-    ends = np.append(begins[1:], len(size))
+    ends = np.append(begins, len(size))[1:]
     for begin, end in zip(begins.tolist(), ends.tolist(), strict=True):
         width = int(size[begin])
         if end - begin == 1:

@@ -14,6 +14,7 @@ from pyverify.errors import UsageError
 from pyverify.evidence import signatures, tpm_names
 from pyverify.evidence.columns import Ragged
 from pyverify.evidence.curves import SM2
+from pyverify.evidence.gather import rows_at
 from pyverify.evidence.keys import Keys, gather
 
 DIGEST_MODE: Final = "digest"
@@ -116,11 +117,12 @@ class Quotes:
     def pcr_digests(self) -> npt.NDArray[np.uint8]:
         """The signed pcrDigests, each at the start of a row of zeros: uint8 of shape [n, 64]."""
         good = self.attests["fault"] == 0
-        sizes = np.where(good, self.attests["digest_size"], 0).astype(np.int64)
-        blob, offsets = gather(self.messages, self.attests["digest_at"], sizes)
+        sizes = np.where(good, self.attests["digest_size"], 0)
+        at = self.messages.offsets[:-1] + self.attests["digest_at"]
         digests = np.zeros((len(self), _native.DIGEST_ROOM), np.uint8)
-        row = np.repeat(np.arange(len(self)), sizes)
-        digests[row, np.arange(len(blob)) - offsets[:-1][row]] = blob
+        for size in np.unique(sizes[sizes != 0]).tolist():
+            chosen = np.flatnonzero(sizes == size)
+            digests[chosen, :size] = rows_at(self.messages.blob, at[chosen], size)
         return digests
 
 
