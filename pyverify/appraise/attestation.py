@@ -132,7 +132,7 @@ def attest(
         findings.add_to_all(row_of[numbers], finding)
     hint = "the key that signed is not enrolled for this machine"
     findings.add_to_all(row_of[proofs.signature_ok & ~known], Finding("key.unknown", Severity.HIGH, hint))
-    levels = _of_keys(_LEVELS[references.identity.levels], enrolled, _NO_KEY)
+    levels = np.where(known, _LEVELS[_of_keys(references.identity.levels, enrolled, 0)], _NO_KEY)
     _refuse_weak_keys(levels, known & proofs.signature_ok, row_of, policy, findings)
     nonces = proofs.nonces.to_list()
     attests = _what_spends(proofs, sent, names, nonces)

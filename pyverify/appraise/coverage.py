@@ -54,7 +54,8 @@ def cover(
     """
     relied = _one_session(proofs, row_of, proofs.sound & eligible)
     proven = np.zeros((rows, len(BANKS)), np.uint32)
-    values = {bank.name: np.zeros((rows, PCRS, bank.size), np.uint8) for bank in BANKS}
+    quoted = [bank for bank in BANKS if np.any(proofs.proven[:, bank.index])]
+    values = {bank.name: _zeros((rows, PCRS, bank.size), real=bank in quoted) for bank in BANKS}
     # Counters are equal among the quotes of a row, so the clock says which came last; it overwrites.
     order = np.flatnonzero(relied)
     order = order[np.argsort(proofs.clock[order], kind="stable")]
@@ -62,7 +63,7 @@ def cover(
         quotes = order[turn]
         target = row_of[quotes]
         proven[target] |= proofs.proven[quotes]
-        for bank in BANKS:
+        for bank in quoted:
             masks = proofs.proven[quotes, bank.index]
             some = np.flatnonzero(masks)
             into, of_quotes = values[bank.name], proofs.values[bank.name][quotes[some]]
@@ -73,6 +74,11 @@ def cover(
     has = np.zeros(rows, np.bool_)
     has[row_of[relied]] = True
     return Coverage(relied, proven, values, _gaps(proven, has, required_pcrs, required_banks))
+
+
+def _zeros(shape: tuple[int, ...], *, real: bool) -> npt.NDArray[np.uint8]:
+    """Zeros; those that are not ``real`` take no memory and cannot be written to."""
+    return np.zeros(shape, np.uint8) if real else np.broadcast_to(np.uint8(0), shape)
 
 
 def _turns(rows: npt.NDArray[np.int64]) -> list[npt.NDArray[np.int64]]:

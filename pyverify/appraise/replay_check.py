@@ -51,7 +51,8 @@ def replay_findings(
         )
         findings.add_to_all(np.flatnonzero((asked != 0) & ~has_bank), lacking)
         asked = np.where(has_bank, asked, np.uint32(0))
-        differs = np.any(replayed.values[bank.name] != authentic[bank.name], axis=2)
+        led, quoted = (values[bank.name].view(np.uint32) for values in (replayed.values, authentic))
+        differs = np.any(led != quoted, axis=2)
         wrong = asked & (differs << np.arange(PCRS, dtype=np.uint32)).sum(axis=1, dtype=np.uint32)
         explained[bank.name] = asked & ~wrong
         if bank.name == _CAPPED:
