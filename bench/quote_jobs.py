@@ -24,6 +24,7 @@ from bench.stopwatch import Place, Stopwatch
 from pyverify import _native
 from pyverify.appraise import appraisal, attestation, proof
 from pyverify.appraise.appraisal import Appraisal, verify_batches
+from pyverify.appraise.log_checks import forget
 from pyverify.appraise.policy import Policy
 from pyverify.baseline.identity_columns import Identity
 from pyverify.baseline.ledger import Ledger
@@ -46,10 +47,11 @@ _STAGES: Final[dict[str, tuple[Place, ...]]] = {
     "digests": ((proof, "laid_out"), (proof, "digest_matches")),
     "rules": ((attestation, "prove"),),
     "coverage": ((attestation, "cover"),),
-    "freshness": ((attestation, "freshness"),),
+    "freshness": ((Identity, "asked"), (attestation, "judge_all")),
     "rows": ((appraisal, "attest"),),
     "replay-check": ((appraisal, "replay_findings"),),
     "facts": ((job, "quote_facts"),),
+    "log-checks": ((appraisal, "check_logs"),),
     "log": ((Appraisal, "__init__"), (Appraisal, "verdicts")),
     "ledger": ((Ledger, "consume_all"),),
 }
@@ -74,7 +76,8 @@ def _of_fleet(plan: Plan, size: str, fleet: QuotedFleet) -> Iterator[Line]:
             references = store.references()
             pairs = list(fleet.batches())
             yield from _timed(plan, case, fleet, pairs, references)
-            yield from _shares(case, [quoted for quoted, _ in pairs], references, Ledger(store))
+            if fleet.rounds == 1:  # of many boots of a machine only the newest is fresh
+                yield from _shares(case, fleet.bank, [quoted for quoted, _ in pairs], references, Ledger(store))
 
 
 def _line(case: str, bank: str, value: float, unit: str, *peer: Any) -> Line:
@@ -118,18 +121,23 @@ def _good(quotes: Quotes) -> int:
 
 
 def _trusted(batches: list[pa.RecordBatch], references: References, policy: Policy) -> int:
+    """Boots that are trusted, by a process that has seen none of their logs."""
+    forget()
     found: Counter[str] = Counter()
     for verdicts in verify_batches(batches, references=references, policy=policy, as_of=AS_OF):
         found.update(verdicts.column("verdict").to_pylist())
     return found["trusted"]
 
 
-def _shares(case: str, batches: list[pa.RecordBatch], references: References, ledger: Ledger) -> Iterator[Line]:
+def _shares(
+    case: str, bank: str, batches: list[pa.RecordBatch], references: References, ledger: Ledger
+) -> Iterator[Line]:
     """Where the time of the whole job goes under the policy that spends nonces."""
     policy = Policy.preset("default")
     summary = job.Summary(policy.name, references.id, AS_OF)
     source = MemorySource(batches)
     watch = Stopwatch(_REST)
+    forget()
     with watch.watching(_STAGES):
         for _ in job.run(
             source, references=references, policy=policy, as_of=AS_OF, jobs=1, summary=summary, ledger=ledger
@@ -139,4 +147,4 @@ def _shares(case: str, batches: list[pa.RecordBatch], references: References, le
         raise DifferentResultsError(f"{case}: {dict(summary.outcomes)} of {source.total} boots by fresh quotes")
     whole = sum(watch.seconds.values())
     for stage, seconds in watch.seconds.items():
-        yield _line(f"{case}-share-{stage}", "sha256", seconds / whole, "share")
+        yield _line(f"{case}-share-{stage}", bank, seconds / whole, "share")
