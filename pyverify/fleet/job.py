@@ -30,7 +30,7 @@ _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 BATCH_ROWS: Final = 1024
-"""Boots a batch: at 11 KB a log some 11 MB, in which the cost of a thousand calls of NumPy and Arrow nearly vanishes."""
+"""Boots a batch: some 11 MB of logs, in which the cost of a thousand calls of NumPy and Arrow nearly vanishes."""
 BATCH_BYTES: Final = 16 << 20
 """Evidence a batch, which with the batches in flight bounds a job's memory."""
 
