@@ -21,7 +21,6 @@ from pyverify.appraise.secure_boot import Allowances, secure_boot_findings
 from pyverify.appraise.structure import structure_findings
 from pyverify.evidence.columns import Ragged
 from pyverify.evidence.data_check import check_data
-from pyverify.evidence.gather import distinct_rows
 from pyverify.evidence.scanned import ScannedLogs
 from pyverify.findings import Finding
 
@@ -91,10 +90,12 @@ def check_logs(
     if not len(rows):
         return
     banks = np.where(of_registers, banks | np.uint32(_OF_REGISTERS), banks)
-    keys = np.ascontiguousarray(np.concatenate([digests[rows], banks[rows, None].view(np.uint8)], axis=1))
-    names = [key.tobytes() for key in keys]
-    first, distinct_of = distinct_rows(keys)
-    found = [_kept.get(names[i]) for i in first.tolist()]
+    keys = np.concatenate([digests[rows], banks[rows, None].view(np.uint8)], axis=1)
+    number_of: dict[bytes, int] = {}
+    distinct_of = np.array([number_of.setdefault(key.tobytes(), len(number_of)) for key in keys])
+    names = list(number_of)
+    first = np.unique(distinct_of, return_index=True)[1].tolist()
+    found = [_kept.get(name) for name in names]
     by_banks: defaultdict[int, list[int]] = defaultdict(list)
     for distinct, kept in enumerate(found):
         if kept is None:
@@ -106,7 +107,7 @@ def check_logs(
             own[log].append(finding)
         for distinct, of_log in zip(unknown, own, strict=True):
             found[distinct] = _interned(tuple(of_log))
-            _kept.put(names[int(first[distinct])], _interned(tuple(of_log)))
+            _kept.put(names[distinct], _interned(tuple(of_log)))
     _tell(found, distinct_of, rows, findings)
 
 
