@@ -48,7 +48,7 @@ def replay_findings(
     closed = np.zeros(len(judged), np.bool_)
     for bank in BANKS:
         asked = np.where(judged, proven[bank.name] & pcrs, np.uint32(0))
-        if bank.name not in replayed.values:
+        if bank.name not in replayed.values or not asked.any():
             explained[bank.name] = np.zeros_like(asked)
             continue
         has_bank = replayed.has_bank(bank.name)
@@ -57,7 +57,8 @@ def replay_findings(
         )
         findings.add_to_all(np.flatnonzero((asked != 0) & ~has_bank), lacking)
         asked = np.where(has_bank, asked, np.uint32(0))
-        differs = np.any(replayed.values[bank.name] != authentic[bank.name], axis=2)
+        led, quoted = (values[bank.name].view(np.uint32) for values in (replayed.values, authentic))
+        differs = np.any(led != quoted, axis=2)
         wrong = asked & (differs << np.arange(PCRS, dtype=np.uint32)).sum(axis=1, dtype=np.uint32)
         explained[bank.name] = asked & ~wrong
         if bank.name == _CAPPED:
