@@ -125,11 +125,14 @@ def _names(items: Ragged, rows: npt.NDArray[Any], bare: npt.NDArray[np.bool_]) -
 def _check_points(items: Ragged, rows: npt.NDArray[Any], same_as: npt.NDArray[np.uint32]) -> None:
     """Marks the points that are not on their curve: a library may compute with them all the same (SPEC 10.3, 75)."""
     points = (rows["fault"] == 0) & np.isin(rows["curve"], list(CURVES))
-    for i in np.flatnonzero(points & (same_as == np.arange(len(rows)))).tolist():
-        row = rows[i]
-        if not CURVES[int(row["curve"])].contains(*_numbers(items[i], row)):
-            rows["fault"][i] = _VALUE
-            rows["fault_at"][i] = row["x_at"]
+    own = np.flatnonzero(points & (same_as == np.arange(len(rows))))
+    begins = items.offsets[own]
+    x, y = (slices(items.blob, begins + rows[f"{n}_at"][own], rows[f"{n}_size"][own].astype(np.int64)) for n in "xy")
+    numbers = zip(rows["curve"][own].tolist(), x.to_list(), y.to_list(), strict=True)
+    on_curve = [CURVES[curve].contains(int.from_bytes(x), int.from_bytes(y)) for curve, x, y in numbers]
+    off = own[~np.array(on_curve, np.bool_)]
+    rows["fault"][off] = _VALUE
+    rows["fault_at"][off] = rows["x_at"][off]
     copies = points & (same_as != np.arange(len(rows)))
     rows["fault"][copies] = rows["fault"][same_as[copies]]
     rows["fault_at"][copies] = rows["fault_at"][same_as[copies]]
