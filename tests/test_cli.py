@@ -50,9 +50,9 @@ def test_inspect_json(run):
     # A short log made by hand: what it lacks is told of, nothing of what it has.
     assert {f["code"] for f in document["findings"]} == {"separator.missing", "secureboot.ambiguous"}
     event = document["events"][3]
-    assert set(event) == {"number", "pcr", "type_hint", "digests", "data", "data_verified"}
+    assert set(event) == {"number", "pcr", "type_hint", "digests", "data", "data_verified", "decoded"}
     assert (event["number"], event["pcr"], event["type_hint"]) == (3, 7, "EV_EFI_VARIABLE_DRIVER_CONFIG")
-    assert bytes.fromhex(event["data"]["hex"]) == EventLog.parse(KAT.read_bytes())[3].data
+    assert bytes.fromhex(event["data"]) == EventLog.parse(KAT.read_bytes())[3].data
     assert yaml.safe_load(run("inspect", KAT, "--format", "yaml")[1]) == document
 
 
@@ -225,15 +225,20 @@ def test_verify_formats(run, fleet):
     assert "untrusted" in (fleet.parent / "table.txt").read_text()
 
 
-def test_verify_without_policy_says_why(run, fleet):
-    for command in ("learn", "verify", "explain"):
-        code, _, err = run(command, fleet)
-        assert code == 2
-        assert "log-only" in err
-        assert "quote" in err
-    assert not (fleet.parent / "pyverify.db").exists()
-    assert run("verify", fleet, "--policy", "default")[0] == 2
-    assert run("verify", fleet, "--policy", "nonsense")[0] == 2
+def test_without_a_named_policy_quotes_are_wanted(run, fleet):
+    code, out, err = run("learn", fleet)
+    assert code == 0
+    assert "quote.missing" in out
+    assert "0 baselines learned" in err
+    run("learn", fleet, *COMMON, "--activate")
+    code, out, err = run("verify", fleet)
+    assert code == 1
+    assert "policy default" in err
+    assert "trusted" not in out.replace("untrusted", "")
+    assert "--policy log-only" in run("explain", fleet)[1]
+    code, _, err = run("verify", fleet, "--policy", "nonsense")
+    assert code == 2
+    assert "default, archive, log-only" in err
 
 
 def test_verify_errors_are_4(run, fleet, tmp_path):
@@ -353,9 +358,11 @@ def test_an_archive_without_boots_is_not_all_trusted(run, fleet, tmp_path):
     assert "holds no boots" in err
 
 
-def test_what_the_readme_shows_is_what_is_printed(run, tmp_path):
-    common = (SAMPLE, *COMMON, "--store", tmp_path / "s.db")
-    run("learn", *common, "--activate")
+def test_what_the_readme_shows_is_what_is_printed(run, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    run("demo")
+    store = next(tmp_path.glob("pyverify-demo-*")) / "demo.db"
+    common = (SAMPLE, "--policy", "archive", "--store", store)
     printed = run("verify", *common)[1].splitlines() + run("explain", *common)[1].splitlines()
     readme = (ROOT / "README.md").read_text()
     shown = [line for block in readme.split("```text\n")[1:3] for line in block.split("```")[0].splitlines()]

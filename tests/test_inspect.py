@@ -45,13 +45,13 @@ def test_the_document_has_the_settled_shape(run, log):
     assert list(document) == ["kind", "format", "banks", "events", "findings"]
     assert document["kind"] == "tcg"
     for event, parsed in zip(document["events"], EventLog.parse(log.read_bytes()), strict=True):
-        assert set(event) == {"number", "pcr", "type_hint", "digests", "data", "data_verified"}
+        assert set(event) == {"number", "pcr", "type_hint", "digests", "data", "data_verified", "decoded"}
         assert event["data_verified"] in (True, False, None)
-        assert set(event["data"]) == {"kind", "text", "fields", "hex"}
-        assert bytes.fromhex(event["data"]["hex"]) == parsed.data
-        for field in event["data"]["fields"].values():
+        assert set(event["decoded"]) == {"kind", "text", "fields"}
+        assert bytes.fromhex(event["data"]) == parsed.data
+        for field in event["decoded"]["fields"].values():
             assert set(field) == {"value", "proven"}
-    order = next(e for e in document["events"] if e["type_hint"] == "EV_EFI_VARIABLE_BOOT")["data"]
+    order = next(e for e in document["events"] if e["type_hint"] == "EV_EFI_VARIABLE_BOOT")["decoded"]
     assert (order["kind"], order["text"]) == ("variable", "BootOrder = 0001")
     assert {name: field["value"] for name, field in order["fields"].items()} == {
         "guid": GLOBAL_VARIABLE,
@@ -122,7 +122,7 @@ def test_a_field_is_proven_where_a_digest_covers_all_of_it(run, log):
     order = next(event.number for event in parsed if event.type_hint == types.EV_EFI_VARIABLE_BOOT)
     boot = next(event.number for event in parsed if event.type_hint == types.EV_EFI_BOOT_SERVICES_APPLICATION)
     events = json.loads(run(log, "--format", "json")[1])["events"]
-    proven = [{name: f["proven"] for name, f in event["data"]["fields"].items()} for event in events]
+    proven = [{name: f["proven"] for name, f in event["decoded"]["fields"].items()} for event in events]
     assert hash_of("sha256", b"quiet").hex() == events[command]["digests"]["sha256"]
     assert proven[command] == {"label": False, "text": True}
     assert proven[order] == {"guid": True, "name": True, "order": True}  # hashed whole
@@ -139,7 +139,7 @@ def test_a_boot_variable_hashed_by_its_data_proves_no_name(run, tmp_path):
     order = entry(1, types.EV_EFI_VARIABLE_BOOT, variable("BootOrder", b"\1\0"), BANKS, bare)
     (tmp_path / "log").write_bytes(small_log(BANKS, extra=order))
     document = json.loads(run(tmp_path / "log", "--format", "json", "--type", "EFI_VARIABLE_BOOT")[1])
-    fields = document["events"][0]["data"]["fields"]
+    fields = document["events"][0]["decoded"]["fields"]
     assert document["events"][0]["data_verified"] is True
     assert {name: field["proven"] for name, field in fields.items()} == {"guid": False, "name": False, "order": True}
 
@@ -151,9 +151,9 @@ def test_data_that_was_changed_is_a_finding_and_proves_nothing(run, tmp_path, ba
     digests = {name: hash_of(name, action) for name in BANKS} | {bank: hash_of(bank, b"another")}
     (tmp_path / "log").write_bytes(small_log(BANKS, extra=entry(4, types.EV_EFI_ACTION, action, BANKS, digests)))
     document = json.loads(run(tmp_path / "log", "--format", "json")[1])
-    (event,) = [event for event in document["events"] if event["data"]["hex"] == action.hex()]
+    (event,) = [event for event in document["events"] if event["data"] == action.hex()]
     assert event["data_verified"] is False
-    assert not any(field["proven"] for field in event["data"]["fields"].values())
+    assert not any(field["proven"] for field in event["decoded"]["fields"].values())
     found = next(f for f in document["findings"] if f["code"] == "event.data-mismatch")
     assert (found["severity"], found["pcr"], found["event"], found["bank"]) == ("high", 4, event["number"], bank)
     assert (found["expected"], found["actual"]) == (hash_of(bank, action).hex(), hash_of(bank, b"another").hex())

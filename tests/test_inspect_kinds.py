@@ -8,10 +8,11 @@ import subprocess
 import sys
 
 import pytest
-from cel_writers import cel_json, cel_tlv, events_of, systemd_record
+from cel_writers import cel_json, cel_tlv, systemd_record
 from conftest import DATA, ROOT, entry, hash_of, shared, small_log, spec_id
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from log_editor import events_of
 from quote_data import KINDS, sample
 
 from pyverify.cli.evidence_file import ima_format
@@ -65,7 +66,7 @@ def test_a_recorded_log_is_verified_as_hashlib_says(document, path):
             assert event["data_verified"] is None
             continue
         whole = all(hash_of(bank, data) == digest for bank, digest in digests.items())
-        proven = [field["proven"] for field in event["data"]["fields"].values()]
+        proven = [field["proven"] for field in event["decoded"]["fields"].values()]
         parts = (data[at:stop] for at in range(len(data)) for stop in (len(data), len(data) - 1))
         if whole:
             assert event["data_verified"] is True
@@ -136,7 +137,7 @@ def test_a_userspace_log_alone_is_shown_up_to_where_it_was_cut(document, run, tm
     assert told["kind"] == "systemd"
     assert [event["pcr"] for event in told["events"]] == [11, 11, 11]
     assert all(event["data_verified"] for event in told["events"])
-    assert bytes.fromhex(told["events"][2]["data"]["hex"]) == b"ready"
+    assert bytes.fromhex(told["events"][2]["data"]) == b"ready"
     assert told["findings"] == []  # no rule of firmware's logs is for it
     assert is_clean(run(tmp_path / "log")[1])
     (tmp_path / "log").write_bytes(log[:-5])

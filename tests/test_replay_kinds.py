@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
-from cel_writers import cel_json, cel_tlv, events_of, systemd_record
+from cel_writers import cel_json, cel_tlv, systemd_record
 from conftest import ALGORITHMS, DATA, entry, hash_of, replay_by_hand, shared, small_log, spec_id
+from log_editor import events_of
 
 from pyverify.cli.main import main
 

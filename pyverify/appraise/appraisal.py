@@ -6,8 +6,9 @@ It is a pure function of its inputs. Whatever is wrong with a row becomes a find
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -80,6 +81,20 @@ def verify(
     return verdict
 
 
+@dataclass(frozen=True, slots=True)
+class _Quoted:
+    """What quotes come to in an appraisal: authentic values, by bank the PCRs of each row that they and the logs prove,
+    those that an IMA list is held against, and the rows of which all is proven that must be."""
+
+    pcrs: PcrValues
+    proven: Mapping[str, npt.NDArray[np.uint32]]
+    for_ima: Mapping[str, npt.NDArray[np.uint32]]
+    covered: npt.NDArray[np.bool_]
+
+
+_NOT_QUOTED: Final = _Quoted(PcrValues({}, {}), {}, {}, np.zeros(0, np.bool_))
+
+
 class Appraisal:
     """The appraisal of one batch, step by step over its columns."""
 
@@ -105,7 +120,9 @@ class Appraisal:
             Finding("log.absent", Severity.INFO, "no event log, or an empty one: nothing says what was booted"),
         )
         judged_as = judged_logs(self.batch, self.logs, self.digests, unreadable | empty, self.findings)
-        sent = None if self.policy.quote == "no" else sent_quotes(self.batch, unreadable, self.findings)
+        # A TPM's quote says nothing of measurement registers, whatever numbers they share with PCRs.
+        unquoted = unreadable | judged_as.of_registers
+        sent = None if self.policy.quote == "no" else sent_quotes(self.batch, unquoted, self.findings)
         required = self._required_banks(sent)
         replayed = self._replay(judged_as.logs, required if sent is None else required | sent.banks)
         ignored = unreadable | empty | judged_as.broken
@@ -117,26 +134,14 @@ class Appraisal:
         judged = judgeable & self._baseline_findings(judgeable)
         masks = PcrMasks.of(self.policy, judged_as.of_registers)
         pcrs = led_to = PcrValues(replayed.values, {bank: replayed.has_bank(bank) for bank in replayed.values})
-        proven: dict[str, npt.NDArray[np.uint32]] = {}
+        quoted = _NOT_QUOTED
         if sent is None:
             self._tell_ignored_quotes()
         else:
-            self.attestation = self._attest(sent, replayed, masks, required)
-            proven = replay_findings(
-                replayed,
-                self.attestation.proven,
-                self.attestation.values,
-                judgeable,
-                masks.compare | masks.report,
-                self.findings,
-            )
-            self._tell_sources(judged_as, judgeable, replayed, proven)
-            covered = self._covered(self.attestation, masks, required)
-            judged &= covered
-            self.findings.high |= judgeable & ~covered
-            quoted = self.attestation.proven
-            usable = {bank: masks.compare & ~mask == 0 for bank, mask in quoted.items()}
-            pcrs = PcrValues(self.attestation.values, usable)
+            quoted = self._hold_against_quotes(sent, replayed, judged_as, judgeable, masks, required)
+            judged &= quoted.covered
+            self.findings.high |= judgeable & ~quoted.covered
+            pcrs = quoted.pcrs
         comparison = Comparison(self.references, masks, self.baseline, judged, required)
         comparison.compare(pcrs, self.findings)
         stage_values = comparison.explain(judged_as.logs, pcrs, self.findings)
@@ -148,12 +153,32 @@ class Appraisal:
             judged=judgeable,
             values=at_start.values,
             usable=at_start.usable,
-            quoted={} if self.attestation is None else self.attestation.proven,
-            authentic={} if self.attestation is None else self.attestation.values,
+            quoted=quoted.for_ima,
+            authentic=quoted.pcrs.values,
             policy=self.policy,
             findings=self.findings,
         )
-        return self._table(judged, comparison, masks, proven, empty, stage_values, ima)
+        return self._table(judged, comparison, masks, quoted.proven, empty, stage_values, ima)
+
+    def _hold_against_quotes(
+        self,
+        sent: SentQuotes,
+        replayed: Replayed,
+        judged_as: JudgedLogs,
+        judgeable: npt.NDArray[np.bool_],
+        masks: PcrMasks,
+        required: npt.NDArray[np.uint32],
+    ) -> _Quoted:
+        """What the quotes prove, and whether the logs lead there."""
+        self.attestation = attestation = self._attest(sent, replayed, masks, required)
+        authentic, proven = attestation.values, attestation.proven
+        logged = masks.compare | masks.report
+        explained, closed = replay_findings(replayed, proven, authentic, judgeable, logged, self.findings)
+        self._tell_sources(judged_as, judgeable, replayed, explained)
+        usable = {bank: masks.compare & ~mask == 0 for bank, mask in proven.items()}
+        for_ima = {**proven, "sha1": np.where(closed, np.uint32(0), proven["sha1"])}
+        covered = self._covered(attestation, masks, required)
+        return _Quoted(PcrValues(authentic, usable), explained, for_ima, covered)
 
     def _required_banks(self, sent: SentQuotes | None) -> npt.NDArray[np.uint32]:
         """For each row the banks that it is compared in, of those that the policy allows.
@@ -224,7 +249,7 @@ class Appraisal:
         judged_as: JudgedLogs,
         judgeable: npt.NDArray[np.bool_],
         replayed: Replayed,
-        proven: dict[str, npt.NDArray[np.uint32]],
+        proven: Mapping[str, npt.NDArray[np.uint32]],
     ) -> None:
         """Which PCRs it takes a userspace log to explain; few rows have one."""
         rows = np.flatnonzero(judged_as.has_userspace & judgeable)
@@ -289,7 +314,7 @@ class Appraisal:
         judged: npt.NDArray[np.bool_],
         comparison: Comparison,
         masks: PcrMasks,
-        proven: dict[str, npt.NDArray[np.uint32]],
+        proven: Mapping[str, npt.NDArray[np.uint32]],
         empty: npt.NDArray[np.bool_],
         shown: StageValues,
         ima: ImaJudgement,

@@ -33,7 +33,6 @@ MAX_QUOTES: Final = 16
 
 _QUOTES: Final = evidence_schema().field("quotes").type
 _PARTS: Final = ("msg", "sig", "ak_pub", "pcrs")
-_NO_LIMIT: Final = datetime.timedelta(days=365_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +73,9 @@ class Attestation:
 
     ``proven`` are by bank the PCRs, a bit each, whose values in ``values`` are authentic: uint32 of shape [n] and uint8
     of shape [n, 24, size]. ``attested``, ``key`` and ``ak_names`` are one a row, the weakest of the quotes that count.
-    ``spent`` are the facts of each quote whose signature verified, for rules that need other rows: a dictionary of
-    columns with ``row``, ``ak_name``, ``nonce``, ``attest``, ``issued_at``, ``clock``, ``reset_count``,
-    ``restart_count``, ``safe``, ``firmware_version``.
+    ``facts`` are those of each quote whose signature verified by a key of its machine and that is no known replay, for
+    rules that need other rows: a dictionary of columns with ``row``, ``ak_name``, ``nonce``, ``attest``, ``issued_at``,
+    ``clock``, ``reset_count``, ``restart_count``, ``safe``, ``firmware_version``.
     """
 
     proven: dict[str, npt.NDArray[np.uint32]]
@@ -146,9 +145,9 @@ def attest(
         findings.add_to_all(rows, finding)
     none = np.ones(n, np.bool_)
     none[row_of] = False
-    missing = Finding("quote.missing", Severity.HIGH, f"policy {policy.name} wants a signed quote, and none was sent")
-    findings.add_to_all(np.flatnonzero(none), missing)
-    return _in_rows(coverage, proofs, sent, names, attests, levels, fresh, references)
+    words = f"policy {policy.name} wants a signed quote of the log's PCRs, and there is none"
+    findings.add_to_all(np.flatnonzero(none), Finding("quote.missing", Severity.HIGH, words))
+    return _in_rows(coverage, proofs, sent, names, attests, levels, fresh, known, references)
 
 
 def _enrolled_as(references: References, enrolled: npt.NDArray[np.int32], fact: str) -> list[str | None]:
@@ -213,7 +212,7 @@ def _freshness(
         [proofs.nonces[i] for i in asked],
         [attests[i] for i in asked],
         as_of=as_of,
-        max_age=policy.max_age or _NO_LIMIT,
+        max_age=policy.age_limit,
     )
     return fresh
 
@@ -239,6 +238,7 @@ def _in_rows(
     attests: list[bytes],
     levels: npt.NDArray[np.int64],
     fresh: npt.NDArray[np.uint8],
+    known: npt.NDArray[np.bool_],
     references: References,
 ) -> Attestation:
     n = len(coverage.proven)
@@ -252,7 +252,9 @@ def _in_rows(
     ak_names: list[bytes | None] = [None] * n
     for i in np.flatnonzero(proofs.signature_ok & ~relied).tolist() + np.flatnonzero(relied).tolist():
         ak_names[int(row_of[i])] = names[i]
-    good = np.flatnonzero(proofs.signature_ok & np.array([name is not None for name in names], np.bool_)).tolist()
+    # A quote by a key of another machine says nothing to that machine's rows (DESIGN section 5.8): it may be a copy.
+    # One whose nonce the ledger has as spent by another must not pass for the first of them.
+    good = np.flatnonzero(proofs.signature_ok & known & (fresh != Freshness.REPLAYED)).tolist()
     asked = references.identity.asked({names[i] or b"" for i in good})
     issued = [
         asked[name].by_nonce.get(proofs.nonces[i], (None, None))[0] if (name := names[i] or b"") in asked else None

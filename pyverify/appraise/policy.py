@@ -22,7 +22,10 @@ WEAK_BANKS: Final = ("sha1",)
 PRESETS: Final = ("default", "archive", "log-only")
 
 IMA_PCR: Final = 10
+SECURE_BOOT_PCR: Final = 7
 AFTER_BOOT: Final = range(15, PCRS)
+
+_NO_LIMIT: Final = datetime.timedelta(days=365_000)
 
 
 @dataclass(frozen=True)
@@ -117,6 +120,11 @@ class Policy:
         """``pcrs_report`` as bits."""
         return pcr_mask(self.pcrs_report)
 
+    @property
+    def age_limit(self) -> datetime.timedelta:
+        """``max_age``, or where there is none, longer than anything has been asked for."""
+        return _NO_LIMIT if self.max_age is None else self.max_age
+
     @cached_property
     def id(self) -> bytes:
         """SHA-256 of the canonical form: of what the policy says, however it was written, with the contents of files
@@ -166,6 +174,9 @@ class Policy:
                 if pcr in AFTER_BOOT:
                     words = "is extended or reset by what runs after the boot, and explained by no boot's log"
                     yield f"[pcrs] {key}: PCR {pcr} {words}; allowed is 0-9 and 11-14"
+        if self.secure_boot.asks and SECURE_BOOT_PCR not in self.pcrs_compare:
+            words = f"nothing would prove what the log says of PCR {SECURE_BOOT_PCR}, from which Secure Boot is judged"
+            yield f"[pcrs] compare: {words}; add it, or leave out [secure_boot] required and minimum_..."
         if both := sorted(set(self.pcrs_compare) & set(self.pcrs_report)):
             words = "is compared too; a PCR is compared or reported (left out, report is as in default)"
             yield f"[pcrs] report: PCR {both[0]} {words}"

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pyverify import _native
-from pyverify.algorithms import BANKS, PCRS, pcrs_of
+from pyverify.algorithms import BANKS, BY_NAME, PCRS, pcrs_of
 from pyverify.appraise.finding_columns import FindingColumns
 from pyverify.evidence.pcrs import pcr_name
 from pyverify.evidence.sources import explain
@@ -26,7 +26,7 @@ def replay_findings(
     judged: npt.NDArray[np.bool_],
     pcrs: npt.NDArray[np.uint32],
     findings: FindingColumns,
-) -> dict[str, npt.NDArray[np.uint32]]:
+) -> tuple[dict[str, npt.NDArray[np.uint32]], npt.NDArray[np.bool_]]:
     """Adds a finding for each row and bank in which the log does not lead to the authentic values.
 
     Args:
@@ -38,9 +38,11 @@ def replay_findings(
         findings: where to.
 
     Returns:
-        By bank the PCRs of each row, a bit each, that the log explains.
+        By bank the PCRs of each row, a bit each, that the log explains; and the rows whose SHA-1 bank was closed, so
+        that nothing can be told from it.
     """
     explained = {}
+    closed = np.zeros(len(judged), np.bool_)
     for bank in BANKS:
         asked = np.where(judged, proven[bank.name] & pcrs, np.uint32(0))
         if bank.name not in replayed.values:
@@ -56,12 +58,18 @@ def replay_findings(
         wrong = asked & (differs << np.arange(PCRS, dtype=np.uint32)).sum(axis=1, dtype=np.uint32)
         explained[bank.name] = asked & ~wrong
         if bank.name == _CAPPED:
-            wrong = _without_capped(replayed, authentic, wrong, findings)
+            closed = _is_capped(replayed, authentic, wrong)
+            hint = (
+                f"the {_CAPPED} bank was closed by the operating system with a known value: nothing can be told from it"
+            )
+            finding = Finding("bank.capped", Severity.WARNING, hint, bank=_CAPPED)
+            findings.add_to_all(np.flatnonzero(closed), finding)
+            wrong = np.where(closed, np.uint32(0), wrong)
         for row in np.flatnonzero(wrong).tolist():
             touched = int(replayed.logs["touched"][row])
             for finding in _mismatches(replayed, authentic, bank.name, row, int(wrong[row]), touched):
                 findings.add(row, finding)
-    return explained
+    return explained, closed
 
 
 def _mismatches(
@@ -87,29 +95,21 @@ def _mismatches(
     return found
 
 
-def _without_capped(
-    replayed: Replayed,
-    authentic: Mapping[str, npt.NDArray[np.uint8]],
-    wrong: npt.NDArray[np.uint32],
-    findings: FindingColumns,
-) -> npt.NDArray[np.uint32]:
-    """Windows closes the SHA-1 bank: the PCRs hold H(replayed || zeros), which is no tampering (SPEC 0.2)."""
+def _is_capped(
+    replayed: Replayed, authentic: Mapping[str, npt.NDArray[np.uint8]], wrong: npt.NDArray[np.uint32]
+) -> npt.NDArray[np.bool_]:
+    """Windows closes the SHA-1 bank: all that differs holds H(replayed || zeros), which is no tampering (SPEC 0.2)."""
+    capped = np.zeros(len(wrong), np.bool_)
     rows = np.flatnonzero(wrong)
-    if not len(rows):
-        return wrong
-    values = replayed.values[_CAPPED][rows]
-    closed = values.reshape(-1, values.shape[-1]).copy()
-    bank = next(bank.index for bank in BANKS if bank.name == _CAPPED)
-    zeros = np.zeros_like(closed)
-    _native.extend(bank, zeros, np.arange(len(closed) + 1, dtype=np.uint64), closed)
-    same = np.all(closed.reshape(values.shape) == authentic[_CAPPED][rows], axis=2)
-    bits = (same << np.arange(PCRS, dtype=np.uint32)).sum(axis=1, dtype=np.uint32)
-    capped = wrong[rows] & ~bits == 0
-    hint = f"the {_CAPPED} bank was closed by the operating system with a known value: nothing can be told from it"
-    findings.add_to_all(rows[capped], Finding("bank.capped", Severity.WARNING, hint, bank=_CAPPED))
-    left = wrong.copy()
-    left[rows[capped]] = 0
-    return left
+    if len(rows):
+        values = replayed.values[_CAPPED][rows]
+        closed = values.reshape(-1, values.shape[-1]).copy()
+        starts = np.arange(len(closed) + 1, dtype=np.uint64)
+        _native.extend(BY_NAME[_CAPPED].index, np.zeros_like(closed), starts, closed)
+        same = np.all(closed.reshape(values.shape) == authentic[_CAPPED][rows], axis=2)
+        bits = (same << np.arange(PCRS, dtype=np.uint32)).sum(axis=1, dtype=np.uint32)
+        capped[rows] = wrong[rows] & ~bits == 0
+    return capped
 
 
 def source_findings(

@@ -189,7 +189,8 @@ def _compile(excludes: Sequence[str]) -> Any:
     try:
         import re2
     except ImportError as error:
-        raise UsageError("the excludes of a runtime policy need the package google-re2") from error
+        words = "the excludes of a runtime policy need the package google-re2: pip install 'pyverify[excludes]'"
+        raise UsageError(words) from error
     options = re2.Options()
     options.log_errors = False
     options.max_mem = _PATTERN_MEMORY

@@ -107,8 +107,7 @@ def run(
     if policy.quote == "no":
         verdicts: Iterator[pa.RecordBatch] = (batch for batch, _ in appraised)
     else:
-        max_age = policy.max_age if policy.quote == "fresh" else None
-        verdicts = _second_pass(appraised, ledger if max_age is not None else None, as_of, max_age)
+        verdicts = _second_pass(appraised, ledger if policy.quote == "fresh" else None, as_of, policy.age_limit)
     for batch in verdicts:
         for count in pc.value_counts(batch.column("verdict")).to_pylist():
             summary.outcomes[count["values"]] += count["counts"]
@@ -130,7 +129,7 @@ def _second_pass(
     appraised: Iterator[_Appraised],
     ledger: Ledger | None,
     as_of: datetime.datetime,
-    max_age: datetime.timedelta | None,
+    max_age: datetime.timedelta,
 ) -> Iterator[pa.RecordBatch]:
     """The verdicts, lowered by what quotes say of each other, and by nonces that others have spent."""
     broken: ArchiveError | None = None
@@ -150,7 +149,7 @@ def _second_pass(
             against.setdefault(row, []).append(finding)
         first = 0
         for batch, own in zip(verdicts.read(), facts.read(), strict=True):
-            if ledger is not None and max_age is not None:
+            if ledger is not None:
                 for row, finding in spent(ledger, own, batch.column("attested"), first, as_of, max_age):
                     against.setdefault(row, []).append(finding)
             here = {row - first: against[row] for row in range(first, first + len(batch)) if row in against}

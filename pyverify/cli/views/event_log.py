@@ -107,8 +107,9 @@ class EventLogView:
             **({} if self._file.of_pcrs else {"register": self._file.register_name(event.pcr)}),
             "type_hint": event.type_name,
             "digests": {bank: digest.hex() for bank, digest in event.digests.items()},
-            "data": _data(event, check.part),
+            "data": event.data.hex(),
             "data_verified": check.verified,
+            "decoded": _decoded(event, check.part),
         }
 
     def table(self) -> Table:
@@ -193,7 +194,7 @@ def _type(word: str) -> int:
         raise UsageError(words) from None
 
 
-def _data(event: Event, part: tuple[int, int] | None) -> dict[str, Any]:
+def _decoded(event: Event, part: tuple[int, int] | None) -> dict[str, Any]:
     decoded = decode(event.pcr, event.type_hint, event.data)
     return {
         "kind": decoded.kind,
@@ -201,7 +202,6 @@ def _data(event: Event, part: tuple[int, int] | None) -> dict[str, Any]:
         "fields": {
             field.name: {"value": field.value, "proven": decoded.proven(field, part)} for field in decoded.fields
         },
-        "hex": event.data.hex(),
     }
 
 
