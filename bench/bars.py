@@ -69,6 +69,7 @@ def _forced(bank: str, isa: str, cycles: float) -> Bar:
 _DISTINCT: Final = r"-distinct-4096x64"
 _ANY: Final = r"(sha256|sm3_256)"
 _NS: Final = "ns/extend"
+_APART: Final = "signatures+log_only"
 
 BARS: Final = (
     Bar("cycles, the ports' limit being 83", "extend", "sha256" + _DISTINCT, "cycles/extend", most=95, isa="avx512"),
@@ -93,6 +94,7 @@ BARS: Final = (
     Bar("time of the kernels alone ÷ ours", "ima", r"sha256-list-\d+", "ns/entry", least=1 / 1.3, peer="kernels"),
     Bar("CPU time of 1 thread ÷ 2", "extend", r".*-threads", "cpu ns/extend", least=1 / 1.05, peer="one_thread"),
     Bar("CPU time of 1 thread ÷ 2", "scan", r".*-threads", "cpu ns/event", least=1 / 1.05, peer="one_thread"),
+    Bar("signatures + job without quotes ÷ ours", "quotes", r".*-job", "quotes/s", least=1 / 1.1, peer=_APART),
     _forced("sha256", "avx512vl", 136),
     _forced("sha256", "shani", 278),
     _forced("sha256", "shani2", 202),

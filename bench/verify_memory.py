@@ -20,6 +20,7 @@ from bench.worker import Task, in_own_process
 from pyverify import _native
 from pyverify.algorithms import BY_NAME
 from pyverify.appraise.appraisal import verify_batches
+from pyverify.appraise.log_checks import forget
 from pyverify.baseline.references import References
 from pyverify.baseline.store import Store
 from pyverify.evidence.columns import Ragged
@@ -86,8 +87,18 @@ def _times(
     def appraise(batch: Any) -> Any:
         return next(verify_batches([batch], references=references, policy=POLICY, as_of=AS_OF))
 
-    def on(threads: int) -> Callable[[], object]:
+    def again(threads: int) -> Callable[[], object]:
         return lambda: [len(verdicts) for verdicts in ordered_map(appraise, batches, threads)]
+
+    def anew(threads: int) -> Callable[[], object]:
+        def run() -> object:
+            forget()
+            return again(threads)()
+
+        return run
+
+    def python_appraisal() -> object:
+        return [peers.python_appraise(*pair, pcrs) for pair in zip(logs, expected, strict=True)]
 
     cases: tuple[tuple[str, str, dict[int, Callable[[], object]], Callable[[], object]], ...] = (
         (
@@ -111,9 +122,10 @@ def _times(
         (
             "all",
             "appraisal",
-            {threads: on(threads) for threads in (1, machine.cores())},
-            lambda: [peers.python_appraise(*pair, pcrs) for pair in zip(logs, expected, strict=True)],
+            {threads: anew(threads) for threads in (1, machine.cores())},
+            python_appraisal,
         ),
+        ("all", "appraisal-again", {1: again(1)}, python_appraisal),
     )
     tpm2 = _tpm2_eventlog(logs)
     for banks, name, ours, theirs in cases:

@@ -7,12 +7,11 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
 
 from bench.baselines import AS_OF, POLICY
+from bench.memory_source import MemorySource
 from bench.stages import stage_seconds
 from pyverify.baseline.store import Store
 from pyverify.fleet.job import BATCH_BYTES, BATCH_ROWS, Summary, run
@@ -59,7 +58,9 @@ def work(task: Task) -> Done:
     references_seconds = time.perf_counter() - start
     ready = peak_mb()
     source: Source = open_source(task.archive)
-    held: Source = _Held(source) if task.hold else source
+    held = source
+    if task.hold:
+        held = MemorySource(list(source.batches(max_rows=BATCH_ROWS, max_bytes=BATCH_BYTES)))
     start = time.perf_counter()
     summary = Summary(POLICY.name, references.id, AS_OF)
     stages = {}
@@ -79,30 +80,6 @@ def peak_mb() -> float:
     """
     found = re.search(r"^VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text(), re.M)
     return int(found[1]) * 1024 / 1e6 if found else float("nan")
-
-
-class _Held:
-    """A source that has been read into memory."""
-
-    def __init__(self, source: Source) -> None:
-        self._batches = list(source.batches(max_rows=BATCH_ROWS, max_bytes=BATCH_BYTES))
-        self._total = source.total
-
-    @property
-    def total(self) -> int:
-        """Rows."""
-        return self._total
-
-    def progress(self) -> tuple[int, int]:
-        """All is read."""
-        return self._total, self._total
-
-    def batches(
-        self, *, max_rows: int = 256, max_bytes: int = 32 << 20, columns: Literal["keys"] | None = None
-    ) -> Iterator[Any]:
-        """The batches as they were read."""
-        del max_rows, max_bytes, columns
-        return iter(self._batches)
 
 
 if __name__ == "__main__":

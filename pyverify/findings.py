@@ -192,7 +192,11 @@ _TABLE: Final = (
         Severity.HIGH,
         "missing, not first, or not matching the replayed PCRs (all zeros on a TPM without a usable bank: info)",
     ),
-    Code("ima.empty", Severity.HIGH, "no list or no entries where the baseline has an IMA set"),
+    Code(
+        "ima.empty",
+        Severity.HIGH,
+        "no list or no entries where the baseline has an IMA set, or the policy a runtime policy",
+    ),
     Code("ima.shrunk", Severity.HIGH, "fewer entries than before in the same boot"),
     Code("ima.tail-unverified", Severity.INFO, "entries after the quoted prefix"),
     Code("ima.padded", Severity.WARNING, "bank extended with zero-padded SHA-1"),

@@ -122,9 +122,9 @@ def test_062_in_a_job_of_small_batches(tmp_path):
         assert [row["verdict"] for row in rows] == ["trusted", "untrusted", "trusted"]
 
 
-def test_062_under_a_policy_with_a_limit_of_years(tmp_path):
-    """A challenge that is good for long is still good once."""
-    machine, policy = honest(), replace(DEFAULT, max_age=99_999 * HOUR)
+def test_062_under_a_policy_with_a_wide_limit_of_age(tmp_path):
+    """A challenge that is good for a year is still good once."""
+    machine, policy = honest(), replace(DEFAULT, max_age=9_001 * HOUR)
     first = machine.evidence()
     machine.tpm.clock += 1
     with store_of(tmp_path / "s", machine) as store:

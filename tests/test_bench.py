@@ -6,24 +6,33 @@ import hashlib
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from xml.etree import ElementTree
 
+import pyarrow as pa
 import pytest
 from conftest import ROOT, replay_by_hand
 
 from bench.archives import WRITERS
 from bench.bars import held
+from bench.baselines import AS_OF
 from bench.chains import Chains, chain_lengths
 from bench.extend_peers import Peer, peers_of
 from bench.fleet import Fleet
 from bench.hashing import Messages
 from bench.peers import python_replay, python_scan
+from bench.quoted_fleet import QuotedFleet
 from bench.results import DifferentResultsError, Line
+from bench.signers import KINDS, Kind
+from bench.stopwatch import Stopwatch
 from bench.svg import line_chart
 from bench.templates import hash_name
 from pyverify import _native
 from pyverify.algorithms import BY_NAME
+from pyverify.appraise.appraisal import verify_batches
+from pyverify.appraise.policy import Policy
+from pyverify.baseline.store import Store
 from pyverify.evidence import event_types
 from pyverify.evidence.columns import Ragged
 from pyverify.evidence.eventlog import EventLog
@@ -74,11 +83,62 @@ def test_lines_of_the_kernels_are_well_formed(name: str, units: set[str]) -> Non
 
 
 def test_lines_of_quotes_are_well_formed() -> None:
-    _, *lines = map(json.loads, bench("--quick", "--only", "quotes", "--json").splitlines())
+    _, *lines = map(json.loads, bench("--quick", "--only", "quotes", "--json", "--boots", "8").splitlines())
     assert {line["case"].split("-")[0] for line in lines} == {"sha256", "sha384", "sm3_256"}
-    assert {line["unit"] for line in lines} == {"verifies/s", "quotes/s"}
+    assert {line["unit"] for line in lines} == {"verifies/s", "quotes/s", "logs/s", "share"}
     assert all(list(line) == KEYS and line["value"] > 0 for line in lines)
     assert {"cryptography", "gmssl"} <= {line["peer"] for line in lines}
+    jobs = {line["case"] for line in lines if line["peer"] == "signatures+log_only" and line["ratio"] > 0}
+    cases = [f"{kind.hash_name}-{kind.name}" for kind in KINDS]
+    assert jobs == {f"{case}-{size}-job" for case in cases for size in ("distinct-8", "repeated-2x4")}
+    for case in cases:
+        shares = [line["value"] for line in lines if line["case"].startswith(f"{case}-distinct-8-share-")]
+        assert len(shares) > 10 and sum(shares) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_quoted_boots_are_trusted_and_forged_ones_are_not(kind: Kind, tmp_path: Path) -> None:
+    fleet, path = QuotedFleet(kind, 6, 2), tmp_path / "store.db"
+    fleet.enroll(path)
+    with Store.open(str(path)) as store:
+        references = store.references()
+    ((quoted, bare),) = fleet.batches()
+
+    def verdicts(batch: pa.RecordBatch, name: str) -> list[tuple[str, str]]:
+        (found,) = verify_batches([batch], references=references, policy=Policy.preset(name), as_of=AS_OF)
+        return list(zip(found.column("verdict").to_pylist(), found.column("attested").to_pylist(), strict=True))
+
+    unfresh, fresh = [("trusted", "quote-unfresh")] * 6, [("trusted", "quote")] * 6
+    assert verdicts(quoted, "archive") == unfresh + fresh
+    assert verdicts(bare, "log-only") == [("trusted", "log")] * 12
+    assert verdicts(bare, "archive") == [("untrusted", "log")] * 12
+    others = quoted.column("quotes").take(pa.array([*range(1, 12), 0]))
+    swapped = quoted.set_column(quoted.schema.get_field_index("quotes"), "quotes", others)
+    assert {verdict for verdict, _ in verdicts(swapped, "archive")} == {"untrusted"}
+
+
+def test_a_stopwatch_takes_the_time_of_inner_stages_from_the_outer() -> None:
+    class Work:
+        @staticmethod
+        def spin(seconds: float) -> None:
+            start = time.thread_time()
+            while time.thread_time() - start < seconds:
+                pass
+
+        def outer(self) -> None:
+            self.spin(0.02)
+            self.inner()
+
+        def inner(self) -> None:
+            self.spin(0.04)
+
+    before = Work.outer, Work.inner
+    watch = Stopwatch("rest")
+    with watch.watching({"outer": [(Work, "outer")], "inner": [(Work, "inner")]}):
+        Work().outer()
+    assert 0.02 <= watch.seconds["outer"] < 0.04 <= watch.seconds["inner"] < 0.06
+    assert watch.seconds["rest"] < 0.02
+    assert (Work.outer, Work.inner) == before
 
 
 @pytest.mark.parametrize("bank", list(BY_NAME))

@@ -9,7 +9,7 @@ from conftest import DATA, hash_of, shared
 
 from pyverify import EventLog, UsageError
 from pyverify.evidence.log_kinds import with_userspace
-from pyverify.evidence.sources import ALL_PCRS, explain, extended_pcrs
+from pyverify.evidence.sources import ALL_PCRS, explain
 
 UKI = (DATA / "logs" / "70_uki.bin").read_bytes()
 FULL = with_userspace(UKI, systemd_record(11, "ready", ["sha256"]) + systemd_record(15, "machine-id:0", ["sha256"]))
@@ -69,14 +69,6 @@ def test_a_third_source_explains_what_two_do_not():
     assert explain(AFTER[:1], tpm).unexplained == 1 << 10
     answer = explain([AFTER[0], ("userspace log", values(UKI)), ("IMA list", ima)], tpm)
     assert (answer.source[10], answer.later, answer.unexplained) == ("IMA list", 1 << 10, 0)
-
-
-def test_pcrs_of_the_events_that_extend():
-    log = EventLog.parse(FULL)
-    firmware = len(EventLog.parse(UKI))
-    assert extended_pcrs(log.columns[firmware:]) == 1 << 11 | 1 << 15
-    assert extended_pcrs(log.columns[:firmware]) == int(EventLog.parse(UKI).row["touched"])
-    assert extended_pcrs(log.columns[:0]) == 0
 
 
 def test_values_of_another_shape_or_none_are_a_mistake():

@@ -238,8 +238,8 @@ class Appraisal:
         )
 
     def _has_ima_set(self) -> npt.NDArray[np.bool_]:
-        """Rows whose IMA list is judged by a set, so that PCR 10 must be quoted (DESIGN section 5.9)."""
-        has_set = np.zeros(self.n, np.bool_)
+        """Rows whose IMA list is held against something, so that PCR 10 must be quoted (DESIGN section 5.9)."""
+        has_set = np.full(self.n, self.policy.ima == "runtime-policy")
         if self.policy.ima == "baseline":
             has_set[self.known] = self.references.ima_set[self.baseline[self.known]] != NO_SET
         return has_set

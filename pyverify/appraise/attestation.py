@@ -20,11 +20,12 @@ from pyverify.appraise.policy import KEY_LEVELS, Policy
 from pyverify.appraise.proof import ProofPolicy, Proofs, prove
 from pyverify.appraise.rows import has_values
 from pyverify.baseline.freshness import FINDINGS as FRESHNESS_FINDINGS
-from pyverify.baseline.freshness import Freshness, freshness
+from pyverify.baseline.freshness import Freshness, judge_all
+from pyverify.baseline.identity import KeyLevel
+from pyverify.baseline.identity_columns import Asked
 from pyverify.baseline.references import References
 from pyverify.evidence.columns import Ragged, evidence_schema
-from pyverify.evidence.quote import Quotes
-from pyverify.evidence.sm2 import Sm2Mode
+from pyverify.evidence.quote import Quotes, attest_digests
 from pyverify.findings import Finding, Severity
 from pyverify.replay import Replayed
 
@@ -33,6 +34,8 @@ MAX_QUOTES: Final = 16
 
 _QUOTES: Final = evidence_schema().field("quotes").type
 _PARTS: Final = ("msg", "sig", "ak_pub", "pcrs")
+_NO_KEY: Final = KEY_LEVELS.index("none")
+_LEVELS: Final = np.array([KEY_LEVELS.index(level) for level in KeyLevel])
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,9 @@ def sent_quotes(batch: pa.RecordBatch, ignored: npt.NDArray[np.bool_], findings:
     hint = f"more than {MAX_QUOTES} quotes of one boot; the others are not looked at"
     findings.add_to_all(many, Finding("quote.format", Severity.HIGH, hint))
     row_of = row_of[kept]
-    parts = column.flatten().filter(pa.array(kept))
+    parts = column.flatten()
+    if not kept.all():
+        parts = parts.filter(pa.array(kept))
     quotes = Quotes.of(*(Ragged.from_arrow(pc.struct_field(parts, name)) for name in _PARTS))
     banks = np.zeros(n, np.uint32)
     good = quotes.attests["fault"] == 0
@@ -112,7 +117,7 @@ def attest(
         findings: where the reasons go.
     """
     quotes, row_of = sent.quotes, sent.row_of
-    names = [quotes.keys.names[i] or None for i in range(len(quotes))]
+    names = [name or None for name in quotes.keys.names.to_list()]
     enrolled = references.identity.find([machines[row] for row in row_of.tolist()], names, as_of=as_of)
     known = enrolled >= 0
     proofs = prove(
@@ -120,16 +125,18 @@ def attest(
         policy=ProofPolicy(hashes=policy.banks_allowed),
         replayed=replayed,
         row_of=row_of,
-        in_za=np.array([mode == Sm2Mode.ZA for mode in _enrolled_as(references, enrolled, "sm2_mode")], np.bool_),
+        in_za=_of_keys(references.identity.signs_in_za, enrolled, False),
     )
     for numbers, finding in proofs.findings:
         findings.add_to_all(row_of[numbers], finding)
     hint = "the key that signed is not enrolled for this machine"
     findings.add_to_all(row_of[proofs.signature_ok & ~known], Finding("key.unknown", Severity.HIGH, hint))
-    levels = np.array([KEY_LEVELS.index(of or "none") for of in _enrolled_as(references, enrolled, "level")], np.int64)
+    levels = np.where(known, _LEVELS[_of_keys(references.identity.levels, enrolled, 0)], _NO_KEY)
     _refuse_weak_keys(levels, known & proofs.signature_ok, row_of, policy, findings)
-    attests = _what_spends(proofs, sent, names)
-    fresh = _freshness(proofs, names, attests, references, policy, as_of)
+    nonces = proofs.nonces.to_list()
+    attests = _what_spends(proofs, sent, names, nonces)
+    asked = references.identity.asked(names, nonces, as_of=as_of)
+    fresh = judge_all(asked, attests, as_of=as_of, max_age=policy.age_limit)
     _tell_freshness(fresh, known & proofs.signature_ok, row_of, policy, findings)
     eligible = known & ~np.isin(fresh, (Freshness.WRONG_NONCE, Freshness.REPLAYED))
     n = len(machines)
@@ -147,14 +154,18 @@ def attest(
     none[row_of] = False
     words = f"policy {policy.name} wants a signed quote of the log's PCRs, and there is none"
     findings.add_to_all(np.flatnonzero(none), Finding("quote.missing", Severity.HIGH, words))
-    return _in_rows(coverage, proofs, sent, names, attests, levels, fresh, known, references)
+    # A quote by a key of another machine says nothing to that machine's rows (DESIGN section 5.8): it may be a copy.
+    # One whose nonce the ledger has as spent by another must not pass for the first of them.
+    heard = proofs.signature_ok & known & (fresh != Freshness.REPLAYED)
+    facts = _facts(proofs, sent, names, nonces, attests, asked, heard)
+    return _in_rows(coverage, proofs, sent, names, levels, fresh, facts)
 
 
-def _enrolled_as(references: References, enrolled: npt.NDArray[np.int32], fact: str) -> list[str | None]:
-    """A fact of the key of each quote, None where it is unknown."""
-    known = pa.array(np.maximum(enrolled, 0), mask=enrolled < 0)
-    values: list[str | None] = references.identity.columns.field(fact).take(known).to_pylist()
-    return values
+def _of_keys(facts: npt.NDArray[Any], enrolled: npt.NDArray[np.int32], unknown: int) -> npt.NDArray[Any]:
+    """A fact of the key of each quote; ``enrolled`` is the number of the key, below 0 where it is unknown."""
+    found: npt.NDArray[Any] = np.full(len(enrolled), unknown, facts.dtype)
+    found[enrolled >= 0] = facts[enrolled[enrolled >= 0]]
+    return found
 
 
 def _refuse_weak_keys(
@@ -175,17 +186,18 @@ def _refuse_weak_keys(
         findings.add_to_all(row_of[which & (levels == level)], Finding("policy.rule", Severity.HIGH, hint))
 
 
-def _what_spends(proofs: Proofs, sent: SentQuotes, names: list[bytes | None]) -> list[bytes]:
+def _what_spends(proofs: Proofs, sent: SentQuotes, names: list[bytes | None], nonces: list[bytes]) -> list[bytes]:
     """What each quote spends its nonce with: the SHA-256 of its TPMS_ATTEST.
 
     A machine may answer one challenge with several quotes by one key, a bank each. They are one answer: it is over the
     SHA-256 of each, in the order of their bytes.
     """
-    quotes = sent.quotes
-    own = [hashlib.sha256(quotes.messages[i][int(quotes.attests["at"][i]) :]).digest() for i in range(len(quotes))]
+    own = attest_digests(sent.quotes)
     answers: defaultdict[tuple[int, bytes, bytes], list[int]] = defaultdict(list)
-    for i in np.flatnonzero(proofs.signature_ok).tolist():
-        answers[int(sent.row_of[i]), names[i] or b"", proofs.nonces[i]].append(i)
+    good = np.flatnonzero(proofs.signature_ok)
+    several = good[np.bincount(sent.row_of[good])[sent.row_of[good]] > 1]
+    for i in several.tolist():
+        answers[int(sent.row_of[i]), names[i] or b"", nonces[i]].append(i)
     for together in answers.values():
         distinct = sorted({own[i] for i in together})
         if len(distinct) > 1:
@@ -193,28 +205,6 @@ def _what_spends(proofs: Proofs, sent: SentQuotes, names: list[bytes | None]) ->
             for i in together:
                 own[i] = answer
     return own
-
-
-def _freshness(
-    proofs: Proofs,
-    names: list[bytes | None],
-    attests: list[bytes],
-    references: References,
-    policy: Policy,
-    as_of: datetime.datetime,
-) -> npt.NDArray[np.uint8]:
-    """Freshness of each quote; of those whose signature does not verify it means nothing."""
-    fresh = np.full(len(names), Freshness.UNFRESH_NO_ENTRY, np.uint8)
-    asked = [i for i, name in enumerate(names) if name is not None and proofs.signature_ok[i]]
-    fresh[asked] = freshness(
-        references.identity,
-        [names[i] or b"" for i in asked],
-        [proofs.nonces[i] for i in asked],
-        [attests[i] for i in asked],
-        as_of=as_of,
-        max_age=policy.age_limit,
-    )
-    return fresh
 
 
 def _tell_freshness(
@@ -230,52 +220,55 @@ def _tell_freshness(
         findings.add_to_all(row_of[which & (fresh == freshness_code)], Finding(code, severity, words))
 
 
+def _facts(
+    proofs: Proofs,
+    sent: SentQuotes,
+    names: list[bytes | None],
+    nonces: list[bytes],
+    attests: list[bytes],
+    asked: Asked,
+    heard: npt.NDArray[np.bool_],
+) -> dict[str, Any]:
+    """Those of :class:`Attestation`, of the quotes of a mask."""
+    good = np.flatnonzero(heard)
+    numbers = good.tolist()
+    counters = ("clock", "reset_count", "restart_count", "safe", "firmware_version")
+    entries = [asked.entries[i] for i in numbers]
+    return {
+        "row": sent.row_of[good],
+        "ak_name": [names[i] for i in numbers],
+        "nonce": [nonces[i] for i in numbers],
+        "attest": [attests[i] for i in numbers],
+        "issued_at": [None if entry is None else entry[0] for entry in entries],
+        **{name: getattr(proofs, name)[good] for name in counters},
+    }
+
+
 def _in_rows(
     coverage: Coverage,
     proofs: Proofs,
     sent: SentQuotes,
     names: list[bytes | None],
-    attests: list[bytes],
     levels: npt.NDArray[np.int64],
     fresh: npt.NDArray[np.uint8],
-    known: npt.NDArray[np.bool_],
-    references: References,
+    facts: dict[str, Any],
 ) -> Attestation:
     n = len(coverage.proven)
     relied, row_of = coverage.relied, sent.row_of
-    has = np.zeros(n, np.bool_)
-    has[row_of[relied]] = True
-    weakest = np.full(n, len(KEY_LEVELS) - 1)
+    weakest = np.full(n, len(KEY_LEVELS))
     np.minimum.at(weakest, row_of[relied], levels[relied])
+    has = weakest < len(KEY_LEVELS)
     stale = np.zeros(n, np.bool_)
     stale[row_of[relied & (fresh != Freshness.FRESH)]] = True
     ak_names: list[bytes | None] = [None] * n
-    for i in np.flatnonzero(proofs.signature_ok & ~relied).tolist() + np.flatnonzero(relied).tolist():
-        ak_names[int(row_of[i])] = names[i]
-    # A quote by a key of another machine says nothing to that machine's rows (DESIGN section 5.8): it may be a copy.
-    # One whose nonce the ledger has as spent by another must not pass for the first of them.
-    good = np.flatnonzero(proofs.signature_ok & known & (fresh != Freshness.REPLAYED)).tolist()
-    asked = references.identity.asked({names[i] or b"" for i in good})
-    issued = [
-        asked[name].by_nonce.get(proofs.nonces[i], (None, None))[0] if (name := names[i] or b"") in asked else None
-        for i in good
-    ]
-    facts = {
-        "row": row_of[good],
-        "ak_name": [names[i] for i in good],
-        "nonce": [proofs.nonces[i] for i in good],
-        "attest": [attests[i] for i in good],
-        "issued_at": issued,
-        **{
-            name: getattr(proofs, name)[good]
-            for name in ("clock", "reset_count", "restart_count", "safe", "firmware_version")
-        },
-    }
+    for some in (proofs.signature_ok & ~relied, relied):
+        for i, row in zip(np.flatnonzero(some).tolist(), row_of[some].tolist(), strict=True):
+            ak_names[row] = names[i]
     return Attestation(
         proven={bank.name: coverage.proven[:, bank.index] for bank in BANKS},
         values=coverage.values,
-        attested=[("quote-unfresh" if s else "quote") if h else "log" for h, s in zip(has, stale, strict=True)],
-        key=[KEY_LEVELS[level] if h else "none" for h, level in zip(has, weakest.tolist(), strict=True)],
+        attested=np.where(has, np.where(stale, "quote-unfresh", "quote"), "log").tolist(),
+        key=np.array(KEY_LEVELS)[np.where(has, weakest, _NO_KEY)].tolist(),
         ak_names=ak_names,
         facts=facts,
     )

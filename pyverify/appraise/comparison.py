@@ -102,8 +102,10 @@ class Comparison:
             usable = pcrs.usable[bank]
             rows = (self._wanted & bit != 0) & usable
             self.banks[rows] |= bit
-            bits = self._references.differs(bank, values, self._profile, mask)
-            self.differs[bank] = np.where(rows, bits & masks, np.uint32(0))
+            self.differs[bank] = np.zeros_like(masks)
+            if rows.any():
+                bits = self._references.differs(bank, values, self._profile, mask)
+                self.differs[bank] = np.where(rows, bits & masks, np.uint32(0))
             hint = f"the log has no complete {bank} bank, which the learning boot had"
             finding = Finding("bank.missing", Severity.HIGH, hint, bank=bank)
             findings.add_to_all(np.flatnonzero((self._wanted & bit != 0) & ~usable), finding)

@@ -54,21 +54,31 @@ def cover(
     """
     relied = _one_session(proofs, row_of, proofs.sound & eligible)
     proven = np.zeros((rows, len(BANKS)), np.uint32)
-    values = {bank.name: np.zeros((rows, PCRS, bank.size), np.uint8) for bank in BANKS}
+    quoted = [bank for bank in BANKS if np.any(proofs.proven[:, bank.index])]
+    values = {bank.name: _zeros((rows, PCRS, bank.size), real=bank in quoted) for bank in BANKS}
     # Counters are equal among the quotes of a row, so the clock says which came last; it overwrites.
     order = np.flatnonzero(relied)
     order = order[np.argsort(proofs.clock[order], kind="stable")]
-    for turn in _turns(row_of[order]):
+    for number, turn in enumerate(_turns(row_of[order])):
         quotes = order[turn]
         target = row_of[quotes]
         proven[target] |= proofs.proven[quotes]
-        for bank in BANKS:
-            bits = proofs.proven[quotes, bank.index, None] >> np.arange(PCRS, dtype=np.uint32) & 1 != 0
-            at = np.nonzero(bits)
-            values[bank.name][target[at[0]], at[1]] = proofs.values[bank.name][quotes[at[0]], at[1]]
+        for bank in quoted:
+            masks = proofs.proven[quotes, bank.index]
+            some = np.flatnonzero(masks)
+            into, of_quotes = values[bank.name], proofs.values[bank.name][quotes[some]]
+            if number:
+                is_proven = masks[some, None] >> np.arange(PCRS, dtype=np.uint32) & 1 != 0
+                of_quotes = np.where(is_proven[:, :, None], of_quotes, into[target[some]])
+            into[target[some]] = of_quotes
     has = np.zeros(rows, np.bool_)
     has[row_of[relied]] = True
     return Coverage(relied, proven, values, _gaps(proven, has, required_pcrs, required_banks))
+
+
+def _zeros(shape: tuple[int, ...], *, real: bool) -> npt.NDArray[np.uint8]:
+    """Zeros; those that are not ``real`` take no memory and cannot be written to."""
+    return np.zeros(shape, np.uint8) if real else np.broadcast_to(np.uint8(0), shape)
 
 
 def _turns(rows: npt.NDArray[np.int64]) -> list[npt.NDArray[np.int64]]:
@@ -88,10 +98,12 @@ def _one_session(
     most, and of equals the latest."""
     relied = candidates.copy()
     numbers = np.flatnonzero(candidates)
-    numbers = numbers[np.argsort(row_of[numbers], kind="stable")]
-    for of_row in np.split(numbers, np.flatnonzero(np.diff(row_of[numbers])) + 1):
+    count = np.bincount(row_of[numbers], minlength=1)
+    several = numbers[count[row_of[numbers]] > 1]
+    several = several[np.argsort(row_of[several], kind="stable")]
+    for of_row in np.split(several, np.flatnonzero(np.diff(row_of[several])) + 1):
         groups: dict[tuple[bytes | int, int, int], list[int]] = {}
-        for quote in of_row.tolist() if len(of_row) > 1 else ():
+        for quote in of_row.tolist():
             # A key without a Name cannot be told from another: such a quote stands alone.
             key = proofs.ak_names[quote] or quote, int(proofs.reset_count[quote]), int(proofs.restart_count[quote])
             groups.setdefault(key, []).append(quote)

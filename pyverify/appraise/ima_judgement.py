@@ -1,4 +1,5 @@
-"""IMA lists judged: each by itself, and its entries by the set of its own machine's baseline, all by column.
+"""IMA lists judged: each by itself, and its entries by the set of its own machine's baseline or by the runtime policy
+that the policy names, all by column.
 
 Nothing of an entry counts but what its template digest covers. What was learned of a machine is matched by name, kind
 and all bytes of the digest; entries that are missing or in another order are nothing against a boot (DESIGN section 6).
@@ -6,7 +7,7 @@ and all bytes of the digest; entries that are missing or in another order are no
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -110,15 +111,17 @@ def judge_ima(
         told = ToldLists(replayed, rows, findings, result.bad)
         _Lists(replayed, facts.of(rows), policy, told).judge(references.ima)
         empty[rows] = (columns.rows["n_entries"] == 0) & (columns.rows["fault"] == 0)
-    result.judged[:] = set_of != NO_SET
-    _judge_empty(empty, facts, findings, result)
+    by_policy = policy.ima_runtime_policy is not None
+    result.judged[:] = judged if by_policy else set_of != NO_SET
+    wanted = "there is a runtime policy for it" if by_policy else "the learning boot had one"
+    _judge_empty(empty, wanted, facts, findings, result)
     return result
 
 
-def _judge_empty(empty: Mask, facts: _Facts, findings: FindingColumns, result: ImaJudgement) -> None:
-    """Rows without a list, or with one of no entries."""
+def _judge_empty(empty: Mask, wanted: str, facts: _Facts, findings: FindingColumns, result: ImaJudgement) -> None:
+    """Rows without a list, or with one of no entries; ``wanted`` is why there should be one."""
     lost = empty & result.judged
-    words = "no IMA list, or one without entries; the learning boot had one"
+    words = f"no IMA list, or one without entries; {wanted}"
     findings.add_to_all(np.flatnonzero(lost), of_pcr("ima.empty", Severity.HIGH, words))
     extended = np.zeros(len(empty), np.bool_)
     for bank, rows in quoted_banks(facts.quoted, PCR).items():
@@ -222,20 +225,29 @@ class _Lists:
         )
 
     def _members(self, learned: LearnedIma) -> None:
-        """Entries against the sets of their machines."""
-        if np.all(self._facts.set_of == NO_SET):
-            return
-        outcomes, members = learned.check(self._columns, self._facts.set_of)
+        """Entries against the runtime policy, where there is one, or else the sets of their machines."""
+        given = self._policy.ima_runtime_policy
+        if given is not None:
+            outcomes = given.rules.check(self._columns)
+            self._outcomes(outcomes, "not as the runtime policy has it", "not in the runtime policy")
+        elif np.any(self._facts.set_of != NO_SET):
+            outcomes, members = learned.check(self._columns, self._facts.set_of)
+            words = "not the contents that were learned", "was not learned"
+            self._outcomes(outcomes, *words, expected=lambda which: learned.digests(members[which]))
+
+    def _outcomes(
+        self,
+        outcomes: npt.NDArray[np.uint8],
+        changed: str,
+        added: str,
+        expected: Callable[[npt.NDArray[np.int64]], list[bytes]] | None = None,
+    ) -> None:
         judged = self._proper & ~self._is_of_kexec()
         self._told.entries(
-            judged & (outcomes == CHANGED),
-            "ima.changed",
-            Severity.HIGH,
-            "{path}: not the contents that were learned",
-            expected=lambda which: learned.digests(members[which]),
+            judged & (outcomes == CHANGED), "ima.changed", Severity.HIGH, f"{{path}}: {changed}", expected
         )
         severity = Severity(self._policy.ima_added)
-        words = "{path}: was not learned" + ("" if severity is Severity.HIGH else " ([ima] added)")
+        words = f"{{path}}: {added}" + ("" if severity is Severity.HIGH else " ([ima] added)")
         self._told.entries(judged & (outcomes == ADDED), "ima.added", severity, words)
 
     def _is_of_kexec(self) -> Mask:

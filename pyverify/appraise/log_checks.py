@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -51,6 +52,10 @@ class _Kept:
                 self._findings.move_to_end(key)
             return found
 
+    def clear(self) -> None:
+        with self._lock:
+            self._findings.clear()
+
     def put(self, key: _Key, findings: tuple[Finding, ...]) -> None:
         with self._lock:
             self._findings[key] = findings
@@ -59,6 +64,11 @@ class _Kept:
 
 
 _kept: Final = _Kept(_KEPT)
+
+
+def forget() -> None:
+    """Forgets what was found of logs, so that each is looked at again: for those who measure how long that takes."""
+    _kept.clear()
 
 
 def check_logs(
@@ -84,10 +94,12 @@ def check_logs(
     if not len(rows):
         return
     banks = np.where(of_registers, banks | np.uint32(_OF_REGISTERS), banks)
-    keys = np.ascontiguousarray(np.concatenate([digests[rows], banks[rows, None].view(np.uint8)], axis=1))
-    names = keys.view(np.dtype((np.void, keys.shape[1])))[:, 0]
-    _, first, distinct_of = np.unique(names, return_index=True, return_inverse=True)
-    found = [_kept.get((names[i].tobytes(), rules)) for i in first]
+    keys = np.concatenate([digests[rows], banks[rows, None].view(np.uint8)], axis=1)
+    number_of: dict[bytes, int] = {}
+    distinct_of = np.array([number_of.setdefault(key.tobytes(), len(number_of)) for key in keys])
+    names = list(number_of)
+    first = np.unique(distinct_of, return_index=True)[1].tolist()
+    found = [_kept.get((name, rules)) for name in names]
     by_banks: defaultdict[int, list[int]] = defaultdict(list)
     for distinct, kept in enumerate(found):
         if kept is None:
@@ -98,14 +110,32 @@ def check_logs(
         for log, finding in _look_at(scanned, mask, rules):
             own[log].append(finding)
         for distinct, of_log in zip(unknown, own, strict=True):
-            found[distinct] = tuple(of_log)
-            _kept.put((names[first[distinct]].tobytes(), rules), tuple(of_log))
-    with_finding: defaultdict[Finding, list[int]] = defaultdict(list)
-    for distinct, of_distinct in enumerate(found):
-        for finding in of_distinct or ():
-            with_finding[finding].append(distinct)
-    for finding, distincts in with_finding.items():
-        findings.add_to_all(rows[np.isin(distinct_of, distincts)], finding)
+            found[distinct] = _interned(tuple(of_log))
+            _kept.put((names[distinct], rules), _interned(tuple(of_log)))
+    _tell(found, distinct_of, rows, findings)
+
+
+@lru_cache(_KEPT // 4)
+def _interned(of_log: tuple[Finding, ...]) -> tuple[Finding, ...]:
+    """One object for equal findings: most logs of a fleet have the same."""
+    return of_log
+
+
+def _tell(
+    found: list[tuple[Finding, ...] | None],
+    distinct_of: npt.NDArray[np.int64],
+    rows: npt.NDArray[np.intp],
+    findings: FindingColumns,
+) -> None:
+    """Adds what was found of each distinct log to all rows that have it."""
+    numbers: dict[int, int] = {}
+    alike = np.array([numbers.setdefault(id(of_log), len(numbers)) for of_log in found])[distinct_of]
+    examples = {numbers[id(of_log)]: of_log for of_log in found}
+    by_kind = np.argsort(alike, kind="stable")
+    ends = np.cumsum(np.bincount(alike))
+    for number, some in enumerate(np.split(rows[by_kind], ends[:-1])):
+        for finding in examples[number] or ():
+            findings.add_to_all(some, finding)
 
 
 def _look_at(scanned: ScannedLogs, banks: int, rules: SecureBootRules) -> Iterator[tuple[int, Finding]]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final, Literal, Self
 
 from pyverify.algorithms import BY_NAME, PCRS, pcr_mask
+from pyverify.appraise.ima_rules import NamedRuntimePolicy
 from pyverify.appraise.secure_boot_rules import SecureBootRules
 from pyverify.errors import UsageError
 
@@ -44,8 +45,10 @@ class Policy:
         pcrs_compare: must equal the baseline.
         pcrs_report: are told of when they differ.
         secure_boot: what is asked of Secure Boot.
-        ima: ``baseline`` judges IMA lists by the set that was learned, ``no`` does not look at them.
-        ima_added: severity of a path that was not learned.
+        ima: ``baseline`` judges IMA lists by the set that was learned, ``runtime-policy`` by a list that somebody else
+            keeps, ``no`` does not look at them.
+        ima_runtime_policy: that list, where one is judged by.
+        ima_added: severity of a path that was not learned, or that the runtime policy does not have.
         ima_violations: severity of entries that the kernel calls violations; ``as-learned``: a warning while there are
             no more than the learning boots had, else high.
         kexec: whether a machine may have started another kernel from the running one.
@@ -63,7 +66,8 @@ class Policy:
     pcrs_compare: tuple[int, ...]
     pcrs_report: tuple[int, ...]
     secure_boot: SecureBootRules
-    ima: Literal["baseline", "no"]
+    ima: Literal["baseline", "runtime-policy", "no"]
+    ima_runtime_policy: NamedRuntimePolicy | None
     ima_added: Literal["high", "warning", "info"]
     ima_violations: Literal["as-learned", "high", "warning"]
     kexec: bool
@@ -141,6 +145,8 @@ class Policy:
             yield f"[evidence] key: allowed is one of {', '.join(KEY_LEVELS)}"
         if self.quote == "fresh" and self.max_age is None:
             yield '[evidence] max_age: quote = "fresh" needs one, for how long a quote is fresh'
+        if (self.ima == "runtime-policy") != (self.ima_runtime_policy is not None):
+            yield '[ima] judge = "runtime-policy" and [ima] runtime_policy = "FILE": one needs the other'
         if self.ima_added not in ("high", "warning", "info"):
             yield '[ima] added: allowed is "high", "warning" or "info"'
         if self.ima_violations not in ("as-learned", "high", "warning"):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from pyverify.appraise.policy import KEY_LEVELS, WEAK_BANKS, Policy
 from pyverify.appraise.policy_keys import duration
+from pyverify.evidence.runtime_policy import RuntimePolicy
 
 QUOTES: Final = ("no", "any", "fresh")
 """What is asked of quotes, weakest first."""
@@ -117,15 +118,38 @@ def _switched(rule: str, mine: bool, others: bool, words: str, *, weaker_if: boo
 
 
 def _of_ima(policy: Policy, other: Policy) -> Iterator[Difference]:
+    mine, others = policy.ima_runtime_policy, other.ima_runtime_policy
+    words = "IMA lists are held against what was learned"
+    if mine is not None:
+        allowed, unjudged = len(mine.rules.allowed), len(mine.rules.excludes) + len(mine.rules.ignored_keyrings)
+        words = f"IMA lists are held against {allowed:,} digests that are given, with {unjudged:,} exceptions"
     if policy.ima != other.ima:
-        looks: dict[Any, str] = {"no": "IMA lists are not looked at", "baseline": "IMA lists are judged"}
-        yield Difference(policy.ima == "no", "[ima] judge", looks[policy.ima])
-    elif policy.ima == "baseline":
+        words = "IMA lists are not looked at" if policy.ima == "no" else words
+        # What was learned and what is given each may have what the other has not.
+        yield Difference(other.ima != "no", "[ima] judge", words)
+    elif mine is not None and others is not None and mine != others:
+        weaker = not _is_within(mine.rules, others.rules, names_too=policy.ima_added != "high")
+        yield Difference(weaker, "[ima] runtime_policy", words)
+    if "no" not in (policy.ima, other.ima):
         yield from _of_judged_ima(policy, other)
 
 
+def _is_within(mine: RuntimePolicy, others: RuntimePolicy, *, names_too: bool) -> bool:
+    """Whether a runtime policy lets nothing pass that the other does not.
+
+    ``names_too`` is for where a name that is in neither is less bad than one with another digest.
+    """
+    names = {member.path for member in mine.allowed}, {member.path for member in others.allowed}
+    return (
+        set(mine.allowed) <= set(others.allowed)
+        and set(mine.excludes) <= set(others.excludes)
+        and mine.ignored_keyrings <= others.ignored_keyrings
+        and (not names_too or names[0] == names[1])
+    )
+
+
 def _of_judged_ima(policy: Policy, other: Policy) -> Iterator[Difference]:
-    words = f"a path that was not learned is {policy.ima_added}"
+    words = f"a path that is not known is {policy.ima_added}"
     yield from _ranked("[ima] added", ("info", "warning", "high"), policy.ima_added, other.ima_added, words)
     ranks = ("warning", "as-learned", "high")
     words = {

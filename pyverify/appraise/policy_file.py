@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import re
 import tomllib
 from collections import Counter
@@ -12,11 +13,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from pyverify.algorithms import BY_NAME, PCRS
+from pyverify.appraise.ima_rules import NamedRuntimePolicy
 from pyverify.appraise.policy import PRESETS, Policy
 from pyverify.appraise.policy_keys import KEYS, UNITS, Key
 from pyverify.appraise.secure_boot_rules import Allowances, MinimumDbx, SecureBootRules
 from pyverify.errors import UsageError
 from pyverify.evidence.decoded import Undecodable
+from pyverify.evidence.runtime_policy import MAX_SIZE, read_runtime_policy
 from pyverify.evidence.sbat import SbatRow
 from pyverify.evidence.signature_databases import signatures
 from pyverify.evidence.text import escape
@@ -118,12 +121,13 @@ def _fields(sections: dict[str, Any], folder: Path | None, default: Policy | Non
     return _nested(fields)
 
 
-_UNSET: Final[Fields] = {"secure_boot.minimum_dbx": None, "secure_boot.minimum_sbat": ()}
-"""Keys that a text has only where it sets a minimum, as ``default`` does not."""
+_UNSET: Final[Fields] = {"secure_boot.minimum_dbx": None, "secure_boot.minimum_sbat": (), "ima_runtime_policy": None}
+"""Keys that a text has only where it asks for more than ``default``, which does not have them."""
 
 _WITHOUT_EFFECT: Final[Fields] = {
     "key": "none",
     "max_age": None,
+    "ima_runtime_policy": None,
     "ima_added": "high",
     "ima_violations": "as-learned",
     "kexec": False,
@@ -166,7 +170,7 @@ def _refuse_unknown(sections: dict[str, Any]) -> None:
 def _value(key: Key, raw: Any, folder: Path | None) -> Any:
     read: Callable[..., Any] = _READERS[key.field]
     try:
-        return read(raw, folder) if read is _minimum_dbx else read(raw)
+        return read(raw, folder) if read in (_minimum_dbx, _runtime_policy) else read(raw)
     except _Unfit as unfit:
         why = f" {unfit};" if str(unfit) else ""
         raise UsageError(f"{key} = {_shown(raw)}:{why} allowed is {key.allowed}") from None
@@ -194,12 +198,6 @@ def _one_of(*allowed: str) -> Callable[[Any], str]:
         return raw
 
     return read
-
-
-def _judge_ima(raw: Any) -> str:
-    if raw == "runtime-policy":
-        raise _Unfit("runtime policies are not judged by this version")
-    return _one_of("baseline", "no")(raw)
 
 
 def _switch(raw: Any) -> bool:
@@ -262,20 +260,34 @@ def _minimum_sbat(raw: Any) -> tuple[SbatRow, ...]:
 
 
 def _minimum_dbx(raw: Any, folder: Path | None) -> MinimumDbx:
-    if not isinstance(raw, str) or not raw or not raw.isprintable():
-        raise _Unfit
-    if folder is None:
-        raise _Unfit("only a policy that is a file can name another")
     try:
-        entries = frozenset(signatures(_bytes(folder / raw, MAX_DBX_BYTES)))
-    except UsageError as error:
-        raise _Unfit(str(error)) from None
+        entries = frozenset(signatures(_named(raw, folder, MAX_DBX_BYTES)))
     except Undecodable as fault:
         words = "strip what is before the lists: the signature of an update, the four bytes of efivarfs"
         raise _Unfit(f"{fault}; {words}") from None
     if not entries:
         raise _Unfit("it revokes nothing")
     return MinimumDbx(entries, raw)
+
+
+def _runtime_policy(raw: Any, folder: Path | None) -> NamedRuntimePolicy:
+    data = _named(raw, folder, MAX_SIZE)
+    try:
+        return NamedRuntimePolicy(hashlib.sha256(data).digest(), read_runtime_policy(data), raw)
+    except UsageError as error:
+        raise _Unfit(escape(str(error))) from None
+
+
+def _named(raw: Any, folder: Path | None, most: int) -> bytes:
+    """The contents of a file that a policy in this folder names."""
+    if not isinstance(raw, str) or not raw or not raw.isprintable():
+        raise _Unfit
+    if folder is None:
+        raise _Unfit("only a policy that is a file can name another")
+    try:
+        return _bytes(folder / raw, most)
+    except UsageError as error:
+        raise _Unfit(str(error)) from None
 
 
 def _bytes(path: Path, most: int) -> bytes:
@@ -306,7 +318,8 @@ _READERS: Final[dict[str, Callable[..., Any]]] = {
     "secure_boot.minimum_sbat": _minimum_sbat,
     "secure_boot.allow.empty_dbx": _switch,
     "secure_boot.allow.dma_protection_off": _switch,
-    "ima": _judge_ima,
+    "ima": _one_of("baseline", "runtime-policy", "no"),
+    "ima_runtime_policy": _runtime_policy,
     "ima_added": _one_of("high", "warning", "info"),
     "ima_violations": _one_of("as-learned", "high", "warning"),
     "kexec": _switch,

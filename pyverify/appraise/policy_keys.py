@@ -11,6 +11,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from pyverify.algorithms import BY_NAME
+from pyverify.appraise.ima_rules import NamedRuntimePolicy
 from pyverify.appraise.secure_boot_rules import MinimumDbx
 from pyverify.evidence.sbat import SbatRow
 
@@ -70,7 +71,7 @@ def _list_of(items: str) -> str:
 
 
 _QUOTED: Final = ("quote", ("fresh", "any"))
-_IMA_JUDGED: Final = ("ima", ("baseline",))
+_IMA_JUDGED: Final = ("ima", ("baseline", "runtime-policy"))
 _BANK_NAMES: Final = _list_of(f"banks ({', '.join(BY_NAME)})")
 _PCR_NUMBERS: Final = _list_of("PCR numbers (0-9, 11-14)")
 _SWITCH: Final = "true or false"
@@ -159,15 +160,24 @@ KEYS: Final = (
         "ima",
         "judge",
         "ima",
-        '"baseline" or "no"',
-        "baseline: IMA lists by the set that was learned; no: they are not looked at",
+        '"baseline", "runtime-policy" or "no"',
+        "IMA lists: baseline: by the set that was learned; runtime-policy: by a list that is given; no: not at all",
+    ),
+    Key(
+        "ima",
+        "runtime_policy",
+        "ima_runtime_policy",
+        "the name of a file of a Keylime runtime policy, or of lines HASH  PATH, relative to the policy's own folder",
+        "digests of what may run, whatever was learned",
+        lambda given: None if given is None else given.file,
+        counts_with=("ima", ("runtime-policy",)),
     ),
     Key(
         "ima",
         "added",
         "ima_added",
         '"high", "warning" or "info"',
-        "severity of a path that was not learned",
+        "severity of a path that was not learned, or that the runtime policy does not have",
         counts_with=_IMA_JUDGED,
     ),
     Key(
@@ -204,6 +214,8 @@ def canonical_id(policy: Policy) -> bytes:
     facts = document(policy)
     if policy.secure_boot.minimum_dbx is not None:
         facts["secure_boot"]["minimum_dbx"] = entries_digest(policy.secure_boot.minimum_dbx).hex()
+    if policy.ima_runtime_policy is not None:
+        facts["ima"]["runtime_policy"] = policy.ima_runtime_policy.sha256.hex()
     return hashlib.sha256(json.dumps(facts, sort_keys=True, separators=(",", ":")).encode()).digest()
 
 
@@ -232,10 +244,13 @@ def as_toml(policy: Policy) -> str:
 
 
 def _contents(key: Key, policy: Policy) -> str:
-    dbx = policy.secure_boot.minimum_dbx
-    if dbx is None or key.field != "secure_boot.minimum_dbx":
-        return ""
-    return f" (now {len(dbx.entries):,}, SHA-256 {entries_digest(dbx).hex()})"
+    """How much a file has that a policy names, and what hash stands for it in the policy's id."""
+    value = key.value(policy)
+    if isinstance(value, MinimumDbx):
+        return f" (now {len(value.entries):,}, SHA-256 {entries_digest(value).hex()})"
+    if isinstance(value, NamedRuntimePolicy):
+        return f" (now {len(value.rules.allowed):,}, SHA-256 {value.sha256.hex()})"
+    return ""
 
 
 def _literal(value: Any) -> str:

@@ -220,9 +220,12 @@ def prove(
     good = quotes.attests["fault"] == 0
     selected = np.where(good[:, None], quotes.attests["selected"], np.uint32(0)).astype(np.uint32)
     proven = np.where((judge.sound & (origin != NOT_PROVEN))[:, None], selected, np.uint32(0))
+    # Values that lay beside a quote are laid out for its selection only; all others may be more than is proven.
+    rest = np.flatnonzero(~judge.sound | (origin != BESIDE))
     for name, column in values.items():
-        bits = proven[:, BY_NAME[name].index, None] >> np.arange(PCRS, dtype=np.uint32) & 1
-        column[bits == 0] = 0
+        bits = proven[rest, BY_NAME[name].index, None] >> np.arange(PCRS, dtype=np.uint32) & 1
+        row, pcr = np.nonzero(bits == 0)
+        column[rest[row], pcr] = 0
     return Proofs(
         signature_ok=signature_ok,
         sound=judge.sound,
@@ -270,6 +273,8 @@ def _match(
 
 
 def _refuse_digests(judge: _Judge, left: Mask, complete: Mask, values: BankColumns) -> None:
+    if not np.any(left):
+        return
     quotes = judge.quotes
     can, digests = selection_digests(quotes, values, left & complete)
     for i in np.flatnonzero(left).tolist():

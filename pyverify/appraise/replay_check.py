@@ -11,12 +11,15 @@ import numpy.typing as npt
 from pyverify import _native
 from pyverify.algorithms import BANKS, BY_NAME, PCRS, pcrs_of
 from pyverify.appraise.finding_columns import FindingColumns
+from pyverify.appraise.known_digests import INVOCATION, RESULTS
+from pyverify.evidence.columns import Ragged
 from pyverify.evidence.pcrs import pcr_name
 from pyverify.evidence.sources import explain
 from pyverify.findings import Finding, Severity
 from pyverify.replay import Replayed
 
 _CAPPED: Final = "sha1"
+_EXIT_PCR: Final = 5
 
 
 def replay_findings(
@@ -45,7 +48,7 @@ def replay_findings(
     closed = np.zeros(len(judged), np.bool_)
     for bank in BANKS:
         asked = np.where(judged, proven[bank.name] & pcrs, np.uint32(0))
-        if bank.name not in replayed.values:
+        if bank.name not in replayed.values or not asked.any():
             explained[bank.name] = np.zeros_like(asked)
             continue
         has_bank = replayed.has_bank(bank.name)
@@ -54,7 +57,8 @@ def replay_findings(
         )
         findings.add_to_all(np.flatnonzero((asked != 0) & ~has_bank), lacking)
         asked = np.where(has_bank, asked, np.uint32(0))
-        differs = np.any(replayed.values[bank.name] != authentic[bank.name], axis=2)
+        led, quoted = (values[bank.name].view(np.uint32) for values in (replayed.values, authentic))
+        differs = np.any(led != quoted, axis=2)
         wrong = asked & (differs << np.arange(PCRS, dtype=np.uint32)).sum(axis=1, dtype=np.uint32)
         explained[bank.name] = asked & ~wrong
         if bank.name == _CAPPED:
@@ -83,16 +87,37 @@ def _mismatches(
     """One finding a PCR: the log leads elsewhere, or says nothing of a PCR that something extended."""
     found = []
     for pcr in pcrs_of(wrong):
+        quoted, led = (values[bank][row, pcr].tobytes() for values in (authentic, replayed.values))
+        if pcr == _EXIT_PCR and (texts := _exit_texts(bank, led, quoted)):
+            hint = f"{pcr_name(pcr)}: the log ends before these, which the TPM has: {', '.join(texts)}"
+            found.append(Finding("replay.prefix", Severity.INFO, hint, pcr, bank, expected=quoted, actual=led))
+            continue
         if touched >> pcr & 1:
             code = "replay.mismatch"
             words = "the log does not lead to the quoted value: events are missing, added, changed or in another order"
         else:
             code = "replay.unexplained"
             words = "it was extended, and no log says by what"
-        quoted, led = (values[bank][row, pcr].tobytes() for values in (authentic, replayed.values))
         hint = f"{pcr_name(pcr)}: {words}"
         found.append(Finding(code, Severity.HIGH, hint, pcr, bank, expected=quoted, actual=led))
     return found
+
+
+def _exit_texts(bank: str, led: bytes, quoted: bytes) -> list[str] | None:
+    """What firmware said at ExitBootServices, if that makes the quoted value of what the log leads to.
+
+    Kernels that do not append the final events table leave these events out of the log (SPEC 0.4, 2.4). Only an exact
+    match of the authentic value counts, so nothing is taken on trust.
+    """
+    success, failure = RESULTS
+    for texts in ([INVOCATION, success], [INVOCATION, failure], [INVOCATION, failure, success]):
+        messages, index = Ragged.of([*texts]), BY_NAME[bank].index
+        digests = _native.hash_messages(index, messages.blob, messages.offsets)
+        value = np.frombuffer(led, np.uint8).reshape(1, -1).copy()
+        _native.extend(index, digests, np.array([0, len(texts)], np.uint64), value)
+        if value.tobytes() == quoted:
+            return [text.decode() for text in texts]
+    return None
 
 
 def _is_capped(

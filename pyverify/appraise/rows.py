@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -20,6 +21,8 @@ from pyverify.findings import CODES, Finding, Severity
 
 _REQUIRED: Final = ("machine", "boot", "event_log")
 _EVIDENCE_COLUMNS: Final = ("event_log_kind", "event_log", "userspace_log", "ima", "quotes", "ak_cert", "ek_cert")
+_ABSENT: Final = b"\0"
+"""Stands for what was not sent, within what an evidence id is over."""
 _TEXTS: Final = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_null)
 
 
@@ -94,18 +97,56 @@ def evidence_ids(batch: pa.RecordBatch, present: npt.NDArray[np.bool_], digests:
         if not has_values(batch, name):
             continue
         tag = name.encode() + b"\0"
-        if name == "event_log":
-            for row in np.flatnonzero(present).tolist():
-                facts[row].append(tag + b"\1" + digests[row].tobytes())
-        else:
-            for fact, value in zip(facts, batch.column(name).to_pylist(), strict=True):
-                if value is not None:
-                    fact.append(tag + _digests(value))
+        known = _words(*_marked(present, digests)) if name == "event_log" else _digests(batch.column(name))
+        for fact, words in zip(facts, known, strict=True):
+            if words != _ABSENT:
+                fact.append(tag + words)
     return [hashlib.sha256(b"".join(fact)).digest() for fact in facts]
 
 
-def _digests(value: Any) -> bytes:
-    if isinstance(value, list):
-        parts = [part for item in value for part in (item.values() if item is not None else [None])]
-        return len(parts).to_bytes(4, "big") + b"".join(b"\0" if part is None else _digests(part) for part in parts)
-    return b"\1" + hashlib.sha256(value.encode() if isinstance(value, str) else value).digest()
+def _digests(column: Any) -> list[bytes]:
+    """For each value what stands for it: a mark and its SHA-256, or of a list how many parts it has and theirs."""
+    if not pa.types.is_list(column.type):
+        return _words(*_of_items(column))
+    structs = column.flatten()
+    is_sent = _valid(structs)
+    fields = [_of_items(structs.field(number)) for number in range(structs.type.num_fields)]
+    marked, sizes = (np.stack(parts, axis=1) for parts in zip(*fields, strict=True))
+    # An item that is null is one part that is absent.
+    marked[~is_sent, 0, 0] = 0
+    sizes[~is_sent] = np.arange(len(fields)) == 0
+    parts = np.where(is_sent, len(fields), 1)
+    data = marked[np.arange(marked.shape[2]) < sizes[:, :, None]].tobytes()
+    items = np.cumsum([0, *pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False)])
+    counts, ends = (np.concatenate([[0], np.cumsum(of_item)])[items].tolist() for of_item in (parts, sizes.sum(axis=1)))
+    words = [
+        (after - before).to_bytes(4, "big") + data[first:last]
+        for (before, after), (first, last) in zip(pairwise(counts), pairwise(ends), strict=True)
+    ]
+    for row in np.flatnonzero(~_valid(column)).tolist():
+        words[row] = _ABSENT
+    return words
+
+
+def _of_items(column: Any) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    items = Ragged.from_arrow(column)
+    return _marked(items.present, log_digests(items))
+
+
+def _marked(
+    present: npt.NDArray[np.bool_], digests: npt.NDArray[np.uint8]
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    """For each item a mark and its digest, or another mark: uint8 of shape [n, 33]; and how many of its bytes count."""
+    marked = np.ones((len(digests), 1 + digests.shape[1]), np.uint8)
+    marked[:, 1:] = digests
+    marked[~present, 0] = 0
+    return marked, np.where(present, marked.shape[1], 1)
+
+
+def _words(marked: npt.NDArray[np.uint8], sizes: npt.NDArray[np.int64]) -> list[bytes]:
+    data, width = marked.tobytes(), marked.shape[1]
+    return [data[at : at + size] for at, size in zip(range(0, len(data), width), sizes.tolist(), strict=True)]
+
+
+def _valid(column: Any) -> npt.NDArray[np.bool_]:
+    return np.asarray(column.is_valid().to_numpy(zero_copy_only=False), np.bool_)

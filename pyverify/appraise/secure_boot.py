@@ -127,17 +127,28 @@ def secure_boot_findings(
     runs, layout = _entries(scanned, numbers, firsts)
     flags = verified[numbers].astype(np.int8)
     bounds = [*firsts.tolist(), len(numbers)]
+    # Boards that are equal have one object of findings, which is kept here so that no other can have its id.
+    placed: dict[tuple[int, bytes], tuple[tuple[Finding, ...], tuple[Finding, ...]]] = {}
     for log, (first, last), pieces in zip(logs.tolist(), pairwise(bounds), runs, strict=True):
         entries = b"".join(pieces)
         judge = _findings_cached if len(entries) <= _CACHED_BYTES else _findings_of
         of_log = numbers[first:last] - int(scanned.rows["first_event"][log])
-        for finding in judge(layout[first:last].tobytes(), entries, flags[first:last].tobytes(), rules):
-            yield log, finding if finding.event is None else replace(finding, event=int(of_log[finding.event]))
+        found = judge(layout[first:last].tobytes(), entries, flags[first:last].tobytes(), rules)
+        key = id(found), of_log.tobytes()
+        if key not in placed:
+            placed[key] = found, _placed(found, of_log.tolist())
+        for finding in placed[key][1]:
+            yield log, finding
     silent = scanned.rows["fault"] == 0
     silent[logs] = False
     for log in np.flatnonzero(silent).tolist():
         for finding in _findings_cached(b"", b"", b"", rules):  # a log that says nothing of Secure Boot
             yield log, finding
+
+
+def _placed(found: tuple[Finding, ...], numbers: list[int]) -> tuple[Finding, ...]:
+    """The findings with the numbers of their events in the log."""
+    return tuple(one if one.event is None else replace(one, event=numbers[one.event]) for one in found)
 
 
 def _of_interest(events: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:

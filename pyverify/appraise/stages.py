@@ -42,7 +42,7 @@ def stage_columns(
         judged: for each row whether it was compared at all; where not, every stage is grey.
         compared: the PCRs that the policy compares; a stage without any is grey.
         values: for each row that differs, (expected, actual) of each stage in which a PCR differs, else (None, None).
-        ima_judged: for each row whether its IMA list was held against what was learned: PCR 10 is never compared.
+        ima_judged: for each row whether its IMA list was held against what may run: PCR 10 is never compared.
         ima_bad: for each row whether anything high is against its IMA list.
     """
     n, width = len(differs), len(STAGES)

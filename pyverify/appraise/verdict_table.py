@@ -12,6 +12,7 @@ import pyarrow as pa
 from pyverify.algorithms import BANKS
 from pyverify.appraise.finding_columns import FindingColumns
 from pyverify.appraise.verdict import FINDING_TYPE, VERDICT_SCHEMA, Outcome
+from pyverify.evidence.gather import distinct_rows
 from pyverify.findings import Finding, Severity
 
 _FINDING: Final = [field.name for field in FINDING_TYPE]
@@ -37,11 +38,12 @@ def bank_masks(masks: Mapping[str, npt.NDArray[np.uint32]], n: int) -> pa.Array:
     """
     names = list(masks)
     table = np.stack([masks[name] for name in names], axis=1) if names else np.zeros((n, 0), np.uint32)
-    distinct, inverse = np.unique(table, axis=0, return_inverse=True)
+    distinct, list_of = distinct_rows(table)
     lists = [
-        [{"bank": name, "mask": int(mask)} for name, mask in zip(names, row, strict=True) if mask] for row in distinct
+        [{"bank": name, "mask": mask} for name, mask in zip(names, row, strict=True) if mask]
+        for row in table[distinct].tolist()
     ]
-    return pa.array(lists, VERDICT_SCHEMA.field("pcrs_unproven").type).take(pa.array(inverse.reshape(-1)))
+    return pa.array(lists, VERDICT_SCHEMA.field("pcrs_unproven").type).take(pa.array(list_of))
 
 
 def masks_in(banks: npt.NDArray[np.uint32], masks: npt.NDArray[np.uint32]) -> dict[str, npt.NDArray[np.uint32]]:

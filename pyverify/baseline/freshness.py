@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pyverify.baseline.identity import in_micros, to_micros
-from pyverify.baseline.identity_columns import Identity
+from pyverify.baseline.identity_columns import Asked, Identity
 
 MAX_AGE: Final = datetime.timedelta(hours=24)
 """How long a challenge is good for where the policy says nothing else (DESIGN section 11)."""
@@ -59,16 +59,21 @@ def freshness(
         as_of: the time of the verdicts, from the caller.
         max_age: from a challenge's issue to ``as_of``.
     """
+    asked = identity.asked(ak_names, nonces, as_of=as_of)
+    return judge_all(asked, attests, as_of=as_of, max_age=max_age)
+
+
+def judge_all(
+    asked: Asked, attests: Sequence[bytes], *, as_of: datetime.datetime, max_age: datetime.timedelta
+) -> npt.NDArray[np.uint8]:
+    """:func:`freshness` of quotes of whose nonces all is known that there is."""
     now = to_micros(as_of)
     oldest = now - in_micros(max_age)
-    asked = identity.asked(ak_names)
-    codes = []
-    for ak_name, nonce, attest in zip(ak_names, nonces, attests, strict=True):
-        known = asked.get(ak_name)
-        if known is None:
-            codes.append(Freshness.UNFRESH_NO_ENTRY)
-        else:
-            codes.append(judge(known.by_nonce.get(nonce), known.newest(now), attest, now, oldest))
+    columns = zip(asked.any, asked.entries, asked.newest, attests, strict=True)
+    codes = [
+        judge(entry, newest, attest, now, oldest) if is_known else Freshness.UNFRESH_NO_ENTRY
+        for is_known, entry, newest, attest in columns
+    ]
     return np.array(codes, np.uint8)
 
 

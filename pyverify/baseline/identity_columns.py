@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import bisect
 import datetime
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -16,6 +15,7 @@ import pyarrow.compute as pc
 
 from pyverify.baseline.identity import Challenge, EnrolledKey, KeyLevel, is_key_name, to_micros
 from pyverify.baseline.snapshot import Snapshot
+from pyverify.evidence.columns import Ragged
 from pyverify.evidence.sm2 import Sm2Mode
 
 _KEY_FACTS: Final = ("machine", "ak_name", "since", "until", "level", "sm2_mode")
@@ -24,17 +24,17 @@ _LAST: Final = to_micros(datetime.datetime.max.replace(tzinfo=datetime.UTC))
 
 
 @dataclass(frozen=True, slots=True)
-class KeyChallenges:
-    """All challenges of one attestation key: ``issued_at`` ascending, in microseconds since 1970."""
+class Asked:
+    """What is known of the nonces of some quotes, one item a quote.
 
-    issued_at: list[int]
-    by_nonce: dict[bytes, tuple[int, bytes | None]]
-    """Of each nonce, when it was issued and what spent it. A dict's keyed hash gives nothing of a nonce away."""
+    ``any`` is whether its key was ever asked; ``entries`` are when its nonce was issued to its key and what spent it,
+    None where it never was; ``newest`` is when the newest challenge of its key was issued. Times are microseconds since
+    1970.
+    """
 
-    def newest(self, as_of: int) -> int | None:
-        """When the newest challenge was issued, of those that had been at this time."""
-        count = bisect.bisect_right(self.issued_at, as_of)
-        return self.issued_at[count - 1] if count else None
+    any: list[bool]
+    entries: list[tuple[int, bytes | None] | None]
+    newest: list[int | None]
 
 
 class Identity:
@@ -87,12 +87,12 @@ class Identity:
 
         A key of another machine is as unknown as one that nobody enrolled (attack 81).
         """
-        rows = [-1 if name is None else self._row_of.get(name, -1) for name in ak_names]
-        found = np.array(rows, np.int32)
         now, (since, until, machine) = to_micros(as_of), self._spans
-        for index, (row, wanted) in enumerate(zip(rows, machines, strict=True)):
-            if row >= 0 and (machine[row] != wanted or not since[row] <= now < until[row]):
-                found[index] = -1
+        rows = [-1 if name is None else self._row_of.get(name, -1) for name in ak_names]
+        own = [row >= 0 and machine[row] == wanted for row, wanted in zip(rows, machines, strict=True)]
+        found = np.where(np.array(own, np.bool_), np.array(rows, np.int32), np.int32(-1))
+        in_time = (since[found] <= now) & (now < until[found]) if len(since) else np.zeros(len(found), np.bool_)
+        found[~in_time] = -1
         return found
 
     @cached_property
@@ -121,30 +121,58 @@ class Identity:
         return EnrolledKey(**(facts | {"level": KeyLevel(facts["level"]), "sm2_mode": Sm2Mode(facts["sm2_mode"])}))
 
     @cached_property
-    def _run_of(self) -> dict[bytes, tuple[int, int]]:
-        """First and last row of each key's challenges, which stand together."""
-        runs = pc.run_end_encode(self._challenges.field("ak_name"))
-        ends = runs.run_ends.to_pylist()
-        return dict(zip(runs.values.to_pylist(), zip([0, *ends], ends, strict=False), strict=True))
+    def levels(self) -> npt.NDArray[np.int64]:
+        """Of each row of :attr:`columns`, the rank of its level."""
+        ranks: npt.NDArray[np.int64] = pc.index_in(self._enrolled.field("level"), pa.array(list(KeyLevel))).to_numpy()
+        return ranks.astype(np.int64)
 
-    def asked(self, ak_names: Iterable[bytes]) -> dict[bytes, KeyChallenges]:
-        """What each of these keys was asked, in one go for a batch; keys that never were are not in it."""
-        runs = {name: self._run_of[name] for name in set(ak_names) if name in self._run_of}
-        rows = [np.arange(first, last) for first, last in runs.values()]
-        table = self._challenges.take(pa.array(np.concatenate([np.zeros(0, np.int64), *rows])))
-        nonces, spent_by = (table.field(name).to_pylist() for name in ("nonce", "spent_by"))
-        issued_at = table.field("issued_at").cast(pa.int64()).to_pylist()
-        asked, at = {}, 0
-        for name, (first, last) in runs.items():
-            here = slice(at, at + last - first)
-            facts = zip(issued_at[here], spent_by[here], strict=True)
-            asked[name] = KeyChallenges(issued_at[here], dict(zip(nonces[here], facts, strict=True)))
-            at = here.stop
-        return asked
+    @cached_property
+    def signs_in_za(self) -> npt.NDArray[np.bool_]:
+        """Of each row of :attr:`columns`, whether it is an SM2 key in ``za`` mode."""
+        is_za = pc.equal(self._enrolled.field("sm2_mode"), str(Sm2Mode.ZA))
+        return np.asarray(is_za.to_numpy(zero_copy_only=False), np.bool_)
+
+    @cached_property
+    def _runs(self) -> tuple[dict[bytes, int], npt.NDArray[np.int64]]:
+        """A number for each key that was asked; its challenges stand together, from the number's bound to the next."""
+        runs = pc.run_end_encode(self._challenges.field("ak_name"))
+        bounds = np.concatenate([np.zeros(1, np.int64), runs.run_ends.to_numpy()])
+        return {name: number for number, name in enumerate(runs.values.to_pylist())}, bounds
+
+    def asked(self, ak_names: Sequence[bytes | None], nonces: Sequence[bytes], *, as_of: datetime.datetime) -> Asked:
+        """What each of these keys was asked, in one go for a batch of quotes, by the time ``as_of``."""
+        number_of, bounds = self._runs
+        number = np.array([number_of.get(name or b"", -1) for name in ak_names], np.int64)
+        keys, key_of = np.unique(number, return_inverse=True)
+        first = bounds[keys]
+        size = np.where(keys >= 0, bounds[(keys + 1) % len(bounds)] - first, 0)
+        begins = np.cumsum(size) - size
+        rows = np.repeat(first - begins, size) + np.arange(size.sum())
+        taken, issued, spent = (
+            self._challenges.field(name).take(pa.array(rows)) for name in ("nonce", "issued_at", "spent_by")
+        )
+        issued_at = issued.cast(pa.int64()).to_numpy()
+        spent_by = [None] * len(spent) if spent.null_count == len(spent) else spent.to_pylist()
+        entries = zip(issued_at.tolist(), spent_by, strict=True)
+        # A dict's keyed hash gives nothing of a nonce away.
+        issued_to = zip(np.repeat(keys, size).tolist(), Ragged.from_arrow(taken).to_list(), strict=True)
+        by_nonce = dict(zip(issued_to, entries, strict=True))
+        # The times of a key ascend, so the newest until then is the last of those.
+        until = np.concatenate([[0], np.cumsum(issued_at <= to_micros(as_of))])
+        count = until[begins + size] - until[begins]
+        last = np.append(issued_at, 0)[begins + count - 1].tolist()
+        newest = [time if any_until else None for time, any_until in zip(last, count.tolist(), strict=True)]
+        return Asked(
+            any=(number >= 0).tolist(),
+            entries=[by_nonce.get(pair) for pair in zip(number.tolist(), nonces, strict=True)],
+            newest=[newest[key] for key in key_of.tolist()],
+        )
 
     def challenges(self, ak_name: bytes) -> list[Challenge]:
         """The challenges of a key, oldest first."""
-        first, last = self._run_of.get(ak_name, (0, 0))
+        number_of, bounds = self._runs
+        number = number_of.get(ak_name)
+        first, last = (0, 0) if number is None else bounds[number : number + 2].tolist()
         return [Challenge(**row) for row in self._challenges[first:last].to_pylist()]
 
     @cached_property

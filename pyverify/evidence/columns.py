@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final, Self
 
 import numpy as np
@@ -31,6 +32,11 @@ class Ragged:
 
     def __getitem__(self, index: int) -> bytes:
         return self.blob[self.offsets[index] : self.offsets[index + 1]].tobytes()
+
+    def to_list(self) -> list[bytes]:
+        """All items; those that were not sent are empty."""
+        data, bounds = self.blob.tobytes(), self.offsets.tolist()
+        return [data[first:last] for first, last in pairwise(bounds)]
 
     @classmethod
     def of(cls, items: list[bytes | None]) -> Self:

@@ -1,4 +1,4 @@
-"""Bytes of a batch picked by place: rows of one width, and slices of any size laid out one after the other."""
+"""Bytes of a batch picked by place, as rows of one width or slices of any size; and which rows are equal."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pyverify import _native
 from pyverify.evidence.columns import Ragged
 
 Places = npt.NDArray[np.int64]
@@ -38,7 +39,7 @@ def slices(blob: Bytes, at: Places, size: Places) -> Ragged:
     np.cumsum(size, out=offsets[1:])
     joined = np.empty(int(offsets[-1]), np.uint8)
     begins = np.flatnonzero(np.diff(size, prepend=-1))
-    ends = np.append(begins[1:], len(size))
+    ends = np.append(begins, len(size))[1:]
     for begin, end in zip(begins.tolist(), ends.tolist(), strict=True):
         width = int(size[begin])
         if end - begin == 1:
@@ -56,3 +57,23 @@ def among(values: npt.NDArray[Any], known: npt.NDArray[Any]) -> npt.NDArray[np.b
     known = np.sort(known, axis=None)
     same: npt.NDArray[np.bool_] = known[np.minimum(np.searchsorted(known, values), len(known) - 1)] == values
     return same
+
+
+def first_equal(items: Ragged) -> Places:
+    """For each item an equal one at or before it that is its own: int64 of shape [n]. Not all equal ones are found."""
+    same_as = _native.group(items.blob, items.offsets)
+    while np.any((further := same_as[same_as]) != same_as):
+        same_as = further
+    return same_as.astype(np.int64)
+
+
+def distinct_rows(table: npt.NDArray[Any]) -> tuple[Places, Places]:
+    """Numbers of rows of a table of which every row is equal to one, and to which of these: int64 of shape [k] and [n].
+
+    Rows are compared byte for byte; of those that are equal, some may be given more than once.
+    """
+    n, size = len(table), int(np.prod(table.shape[1:])) * table.itemsize
+    blob = np.ascontiguousarray(table).view(np.uint8).reshape(-1)
+    rows = Ragged(blob, np.arange(n + 1, dtype=np.int64) * size, np.ones(n, np.bool_))
+    first, row_of = np.unique(first_equal(rows), return_inverse=True)
+    return first, row_of

@@ -16,6 +16,7 @@ from pyverify.algorithms import BANKS
 from pyverify.evidence import tpm_names
 from pyverify.evidence.columns import Ragged
 from pyverify.evidence.curves import CURVES, SM2, Curve, curve_of
+from pyverify.evidence.gather import first_equal, slices
 
 _PEM: Final = re.compile(
     rb"\s*-----BEGIN PUBLIC KEY-----\s*([A-Za-z0-9+/=\s]+?)\s*-----END PUBLIC KEY-----\s*", re.ASCII
@@ -28,6 +29,7 @@ SM2_SPKI: Final = bytes.fromhex("3059301306072a8648ce3d020106082a811ccf5501822d0
 _VALUE: Final = _native.QUOTE_FAULTS["value"]
 _BOUND: Final = _native.QUOTE_FAULTS["bound"]
 _SCHEME: Final = _native.QUOTE_FAULTS["scheme"]
+_MAX_NAME: Final = 2 + max(bank.size for bank in BANKS)  # bytes
 _MAX_MODULUS: Final = 512  # bytes, as csrc/quote.h
 
 
@@ -35,11 +37,8 @@ def gather(
     items: Ragged, at: npt.NDArray[Any], size: npt.NDArray[Any]
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
     """The parts ``items[i][at[i]:at[i] + size[i]]`` as a ragged batch of their own: blob and offsets."""
-    offsets = np.zeros(len(size) + 1, np.int64)
-    np.cumsum(size, out=offsets[1:])
-    begins = items.offsets[:-1] + at.astype(np.int64)
-    index = np.arange(offsets[-1]) + np.repeat(begins - offsets[:-1], size.astype(np.int64))
-    return items.blob[index], offsets
+    parts = slices(items.blob, items.offsets[:-1] + at, size.astype(np.int64))
+    return parts.blob, parts.offsets
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +72,7 @@ class Keys:
         for i, row in bare_rows.items():
             rows[i] = row
             bare[i] = True
-        same_as = _first_equal(publics)
+        same_as = first_equal(publics).astype(np.uint32)
         # The numbers of a bare key say neither type nor curve nor exponent: each stands for itself.
         same_as = np.where(bare | bare[same_as], np.arange(len(rows), dtype=np.uint32), same_as)
         _check_points(publics, rows, same_as)
@@ -94,13 +93,6 @@ def _numbers(item: bytes, row: npt.NDArray[Any]) -> tuple[int, int]:
     return x, y
 
 
-def _first_equal(items: Ragged) -> npt.NDArray[np.uint32]:
-    same_as = _native.group(items.blob, items.offsets)
-    while np.any((further := same_as[same_as]) != same_as):
-        same_as = further
-    return same_as.astype(np.uint32)
-
-
 def name_of(public: bytes) -> bytes | None:
     """The Name of one TPM2B_PUBLIC or TPMT_PUBLIC: nameAlg and the hash of the TPMT_PUBLIC (SPEC 8.4).
 
@@ -111,7 +103,8 @@ def name_of(public: bytes) -> bytes | None:
 
 
 def _names(items: Ragged, rows: npt.NDArray[Any], bare: npt.NDArray[np.bool_]) -> Ragged:
-    names: list[bytes | None] = [None] * len(rows)
+    names = np.zeros((len(rows), _MAX_NAME), np.uint8)
+    sizes = np.zeros(len(rows), np.int64)
     known = (rows["fault"] == 0) & ~bare
     for bank in BANKS:
         chosen = np.flatnonzero(known & (rows["name_hash"] == bank.id))
@@ -121,10 +114,12 @@ def _names(items: Ragged, rows: npt.NDArray[Any], bare: npt.NDArray[np.bool_]) -
         size[chosen] = np.diff(items.offsets)[chosen] - rows["at"][chosen]
         blob, offsets = gather(items, rows["at"], size)
         starts = np.concatenate([offsets[:-1][chosen], offsets[-1:]])
-        for i, digest in zip(chosen.tolist(), _native.hash_messages(bank.index, blob, starts), strict=True):
-            names[i] = bank.id.to_bytes(2) + digest.tobytes()
+        names[chosen, :2] = list(bank.id.to_bytes(2))
+        names[chosen, 2 : 2 + bank.size] = _native.hash_messages(bank.index, blob, starts)
+        sizes[chosen] = 2 + bank.size
     rows["fault"][known & ~np.isin(rows["name_hash"], [bank.id for bank in BANKS])] = _VALUE
-    return Ragged.of(names)
+    ends = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
+    return Ragged(names[np.arange(_MAX_NAME) < sizes[:, None]], ends, sizes > 0)
 
 
 def _check_points(items: Ragged, rows: npt.NDArray[Any], same_as: npt.NDArray[np.uint32]) -> None:

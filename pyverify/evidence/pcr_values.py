@@ -12,6 +12,7 @@ import numpy.typing as npt
 from pyverify import _native
 from pyverify.algorithms import BANKS, BY_NAME, PCRS, bank, banks_of, pcrs_of
 from pyverify.errors import EvidenceError
+from pyverify.evidence.gather import distinct_rows
 from pyverify.evidence.quote import Quotes
 from pyverify.evidence.strict_json import decode
 
@@ -142,9 +143,8 @@ def selection_digests(
     # Quotes of one kind, with the same hash and selections, are done together; most of a fleet is of one.
     width = int(attests["n_selections"][rows].max())
     kinds = np.column_stack([banks, attests["bank"][:, :width], attests["mask"][:, :width]])[rows]
-    as_bytes = np.ascontiguousarray(kinds).view(np.dtype((np.void, kinds.shape[1] * kinds.itemsize))).reshape(-1)
-    _, example, kind_of = np.unique(as_bytes, return_index=True, return_inverse=True)
-    for number, kind in enumerate(kinds[example]):
+    examples, kind_of = distinct_rows(kinds)
+    for number, kind in enumerate(kinds[examples]):
         chosen = rows[kind_of == number]
         parts = [
             values[BANKS[b].name][chosen[:, None], list(pcrs_of(int(mask)))].reshape(len(chosen), -1)

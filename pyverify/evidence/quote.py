@@ -9,11 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from pyverify import _native
-from pyverify.algorithms import BANKS
+from pyverify.algorithms import BANKS, BY_NAME
 from pyverify.errors import UsageError
 from pyverify.evidence import signatures, tpm_names
 from pyverify.evidence.columns import Ragged
 from pyverify.evidence.curves import SM2
+from pyverify.evidence.gather import rows_at
 from pyverify.evidence.keys import Keys, gather
 from pyverify.evidence.sm2 import Sm2Mode, za_digests
 
@@ -111,12 +112,20 @@ class Quotes:
     def pcr_digests(self) -> npt.NDArray[np.uint8]:
         """The signed pcrDigests, each at the start of a row of zeros: uint8 of shape [n, 64]."""
         good = self.attests["fault"] == 0
-        sizes = np.where(good, self.attests["digest_size"], 0).astype(np.int64)
-        blob, offsets = gather(self.messages, self.attests["digest_at"], sizes)
+        sizes = np.where(good, self.attests["digest_size"], 0)
+        at = self.messages.offsets[:-1] + self.attests["digest_at"]
         digests = np.zeros((len(self), _native.DIGEST_ROOM), np.uint8)
-        row = np.repeat(np.arange(len(self)), sizes)
-        digests[row, np.arange(len(blob)) - offsets[:-1][row]] = blob
+        for size in np.unique(sizes[sizes != 0]).tolist():
+            chosen = np.flatnonzero(sizes == size)
+            digests[chosen, :size] = rows_at(self.messages.blob, at[chosen], size)
         return digests
+
+
+def attest_digests(quotes: Quotes) -> list[bytes]:
+    """SHA-256 of the TPMS_ATTEST of each quote, without the size that may stand before it."""
+    at = quotes.attests["at"]
+    blob, offsets = gather(quotes.messages, at, np.maximum(np.diff(quotes.messages.offsets) - at, 0))
+    return [digest.tobytes() for digest in _native.hash_messages(BY_NAME["sha256"].index, blob, offsets)]
 
 
 def signed_digests(quotes: Quotes, sm2_mode: str = Sm2Mode.DIGEST) -> npt.NDArray[np.uint8]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -68,14 +69,18 @@ class RuntimePolicy:
         if self._pattern is None and not self.ignored_keyrings:
             return outcomes
         begin = int(columns.rows["first_entry"][first]) if len(outcomes) else 0
-        flags = columns.entries["flags"]
+        which = np.flatnonzero((outcomes == CHANGED) | (outcomes == ADDED))
+        paths = columns.pieces(begin + which, "path")
+        data = paths.blob.tobytes()
+        buffers = (columns.entries["flags"][begin + which] & Flag.BUFFER != 0).tolist()
         known: dict[tuple[bytes, bool], bool] = {}
-        for number in np.flatnonzero((outcomes == CHANGED) | (outcomes == ADDED)).tolist():
-            name = columns.path(begin + number), bool(flags[begin + number] & Flag.BUFFER)
+        unjudged = np.zeros(len(which), np.bool_)
+        for at, ((start, end), is_buffer) in enumerate(zip(pairwise(paths.offsets.tolist()), buffers, strict=True)):
+            name = data[start:end], is_buffer
             if name not in known:
-                known[name] = self._is_ignored(name[0]) if name[1] else self._is_excluded(name[0])
-            if known[name]:
-                outcomes[number] = NOT_JUDGED
+                known[name] = self._is_ignored(name[0]) if is_buffer else self._is_excluded(name[0])
+            unjudged[at] = known[name]
+        outcomes[which[unjudged]] = NOT_JUDGED
         return outcomes
 
     def _is_excluded(self, path: bytes) -> bool:

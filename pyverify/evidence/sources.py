@@ -8,22 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from pyverify.algorithms import PCRS, pcr_mask
 from pyverify.errors import UsageError
-from pyverify.evidence.event_types import EV_NO_ACTION
 
 ALL_PCRS: Final = (1 << PCRS) - 1
-
-
-def extended_pcrs(events: npt.NDArray[Any]) -> int:
-    """The mask of the PCRs that these events (rows of ``_native.EVENT_DTYPE``) extend."""
-    pcrs = np.unique(events["pcr"][events["type"] != EV_NO_ACTION])
-    return pcr_mask([int(pcr) for pcr in pcrs if pcr < PCRS])
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,123 @@
+"""Steps over the columns of a batch come to what one does row by row."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from pyverify.appraise import log_checks
+from pyverify.appraise.finding_columns import FindingColumns
+from pyverify.appraise.rows import evidence_ids, log_digests
+from pyverify.evidence.columns import Ragged, evidence_schema
+from pyverify.evidence.gather import distinct_rows, slices
+from pyverify.evidence.scanned import ScannedLogs
+
+_COLUMNS = ("event_log_kind", "event_log", "userspace_log", "ima", "quotes", "ak_cert", "ek_cert")
+
+
+def _word(value: Any) -> bytes:
+    """What stands for a value in an evidence id, by hand."""
+    if value is None:
+        return b"\0"
+    if isinstance(value, list):
+        parts = [part for item in value for part in ([None] if item is None else item.values())]
+        return len(parts).to_bytes(4, "big") + b"".join(map(_word, parts))
+    return b"\1" + hashlib.sha256(value.encode() if isinstance(value, str) else value).digest()
+
+
+def _batch(rng: random.Random, n: int) -> pa.RecordBatch:
+    def item() -> bytes | None:
+        return rng.choice([None, b"", rng.randbytes(rng.randrange(90))])
+
+    def items(make: Callable[[], Any]) -> list[Any] | None:
+        return rng.choice([None, [], [rng.choice([None, make(), make()]) for _ in range(rng.randrange(4))]])
+
+    def quote() -> dict[str, bytes | None]:
+        return {name: item() for name in ("msg", "sig", "ak_pub", "pcrs")}
+
+    def ima() -> dict[str, Any]:
+        return {"format": rng.choice([None, "", "binary"]), "data": item()}
+
+    make: dict[str, Callable[[], Any]] = {
+        **dict.fromkeys(("event_log", "userspace_log", "ak_cert", "ek_cert"), item),
+        "event_log_kind": lambda: rng.choice([None, "tcg", ""]),
+        "quotes": lambda: items(quote),
+        "ima": lambda: items(ima),
+        "machine": lambda: "m",
+        "boot": lambda: "b",
+    }
+    schema = evidence_schema()
+    columns = [pa.array([make.get(f.name, lambda: None)() for _ in range(n)], f.type) for f in schema]
+    return pa.record_batch(columns, schema=schema)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_evidence_ids_are_over_what_was_sent(seed: int) -> None:
+    rng = random.Random(seed)
+    whole = _batch(rng, rng.randrange(12))
+    for batch in (whole, whole.slice(len(whole) // 3, len(whole) // 2)):
+        logs = Ragged.from_arrow(batch.column("event_log"))
+        expected = []
+        for row in batch.to_pylist():
+            sent = [(name, row[name]) for name in _COLUMNS if row[name] is not None]
+            facts = [name.encode() + b"\0" + _word(value) for name, value in sent]
+            expected.append(hashlib.sha256(b"".join(facts)).digest())
+        assert evidence_ids(batch, logs.present, log_digests(logs)) == expected
+
+
+@pytest.mark.parametrize("kinds", [1, 3, 500])
+def test_distinct_rows_stand_for_all(kinds: int) -> None:
+    rng = np.random.default_rng(kinds)
+    table = rng.integers(0, 9, (kinds, 5), np.int64)[rng.integers(0, kinds, 600)]
+    examples, row_of = distinct_rows(table)
+    assert (table[examples][row_of] == table).all()
+    assert kinds > 3 or len(examples) == len(np.unique(table, axis=0))
+    none, of_none = distinct_rows(table[:0])
+    assert len(none) == len(of_none) == 0
+
+
+def test_no_slices_are_an_empty_batch() -> None:
+    empty = slices(np.zeros(0, np.uint8), np.zeros(0, np.int64), np.zeros(0, np.int64))
+    assert len(empty) == 0 and empty.to_list() == []
+
+
+def test_items_are_listed_as_they_are_indexed() -> None:
+    items = Ragged.of([b"one", None, b"", b"three"])
+    assert items.to_list() == [items[i] for i in range(4)] == [b"one", b"", b"", b"three"]
+
+
+def test_each_log_of_a_batch_has_its_own_findings_and_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_at = []
+
+    def scan(logs: Ragged) -> ScannedLogs:
+        looked_at.extend(logs.to_list())
+        return real(logs)
+
+    real = ScannedLogs.of
+    monkeypatch.setattr(ScannedLogs, "of", scan)
+    # A log of TPM 1.2: one separator, whose digest is that of its data or not.
+    good, bad = (
+        b"\0\0\0\0\4\0\0\0" + hashlib.sha1(data).digest() + b"\4\0\0\0\0\0\0\0" for data in (bytes(4), b"other")
+    )
+    logs = Ragged.of([bad, good, bad, good])
+
+    def codes() -> list[list[str]]:
+        findings = FindingColumns(4)
+        banks, registers = np.ones(4, np.uint32), np.zeros(4, np.bool_)
+        log_checks.check_logs(logs, log_digests(logs), banks, registers, np.arange(4), findings)
+        return [[finding["code"] for finding in row] for row in findings.to_arrow().to_pylist()]
+
+    log_checks.forget()
+    first = codes()
+    assert first[0] == first[2] and first[1] == first[3]
+    assert "event.data-mismatch" in first[0] and "event.data-mismatch" not in first[1]
+    assert sorted(looked_at) == sorted([bad, good])
+    assert codes() == first and len(looked_at) == 2
+    log_checks.forget()
+    assert codes() == first and len(looked_at) == 4
