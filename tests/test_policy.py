@@ -176,6 +176,11 @@ BAD = {
     "PCR in words": (site('[pcrs]\ncompare = ["7"]'), "a list of PCR numbers"),
     "PCR true": (site("[pcrs]\ncompare = [true]"), "a list of PCR numbers"),
     "PCR 7.0": (site("[pcrs]\ncompare = [7.0]"), "a list of PCR numbers"),
+    "Secure Boot without its PCR": (
+        site("[pcrs]\ncompare = [0]\nreport = [7]\n[secure_boot]\nrequired = true"),
+        "nothing would prove what the log says of PCR 7",
+    ),
+    "SBAT without its PCR": (site('[pcrs]\ncompare = [0]\n[secure_boot]\nminimum_sbat = "shim,4"'), "of PCR 7"),
     "a PCR twice": (site("[pcrs]\ncompare = [7, 7]"), "7 stands twice"),
     "a PCR in both": (site("[pcrs]\ncompare = [0, 1]\nreport = [1]"), "PCR 1 is compared too"),
     "a PCR in both by what is left out": (site("[pcrs]\ncompare = [0, 1]"), "left out, report is as in default"),

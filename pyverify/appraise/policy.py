@@ -23,6 +23,7 @@ WEAK_BANKS: Final = ("sha1",)
 PRESETS: Final = ("default", "archive", "log-only")
 
 IMA_PCR: Final = 10
+SECURE_BOOT_PCR: Final = 7
 AFTER_BOOT: Final = range(15, PCRS)
 
 _NO_LIMIT: Final = datetime.timedelta(days=365_000)
@@ -179,6 +180,9 @@ class Policy:
                 if pcr in AFTER_BOOT:
                     words = "is extended or reset by what runs after the boot, and explained by no boot's log"
                     yield f"[pcrs] {key}: PCR {pcr} {words}; allowed is 0-9 and 11-14"
+        if self.secure_boot.asks and SECURE_BOOT_PCR not in self.pcrs_compare:
+            words = f"nothing would prove what the log says of PCR {SECURE_BOOT_PCR}, from which Secure Boot is judged"
+            yield f"[pcrs] compare: {words}; add it, or leave out [secure_boot] required and minimum_..."
         if both := sorted(set(self.pcrs_compare) & set(self.pcrs_report)):
             words = "is compared too; a PCR is compared or reported (left out, report is as in default)"
             yield f"[pcrs] report: PCR {both[0]} {words}"

@@ -50,6 +50,11 @@ class SecureBootRules:
     """The generation that shim's SbatLevel must give each of these components, or a later one."""
     allow: Allowances = STRICT
 
+    @property
+    def asks(self) -> bool:
+        """Whether anything must be proven."""
+        return self.required or self.minimum_dbx is not None or bool(self.minimum_sbat)
+
     def judge(self, boot: SecureBoot) -> Iterator[Finding]:
         """The findings of a boot under these rules. What its log does not show does not hold."""
         off = self.required and boot.state in ("disabled", "not-initialised")
