@@ -149,6 +149,15 @@ def test_062_a_service_that_consumes(tmp_path):
         assert refused(Ledger(store).consume(one, at=NOW), "quote.unfresh")  # it was never asked there
 
 
+@pytest.mark.parametrize(("hours", "trusted"), [(1, False), (3, True)])
+def test_062_a_service_consumes_within_the_age_of_its_policy(tmp_path, hours, trusted):
+    machine = honest()
+    verdict = machine.judge(policy=replace(DEFAULT, max_age=hours * HOUR))
+    assert verdict.claims
+    with store_of(tmp_path / "s", machine) as store:
+        assert Ledger(store).consume(verdict, at=NOW + 2 * HOUR).trusted is trusted
+
+
 def test_062_a_copy_in_another_machines_evidence_spends_nothing(tmp_path):
     """A machine cannot have another's answer refused by sending a part of it first (DESIGN section 5.8)."""
     thief, victim = Machine("a"), Machine("b", nonce=hashlib.sha256(b"b").digest())

@@ -77,7 +77,7 @@ def verify(
     appraisal = Appraisal(evidence_batch([evidence]), references, policy, now)
     verdict = Verdict.from_row(appraisal.verdicts().to_pylist()[0])
     if policy.quote == "fresh" and verdict.attested == "quote":
-        return verdict.until_spent(appraisal.claims(0))
+        return verdict.until_spent(appraisal.claims(0), policy.age_limit)
     return verdict
 
 

@@ -129,10 +129,8 @@ def attest(
     )
     for numbers, finding in proofs.findings:
         findings.add_to_all(row_of[numbers], finding)
-    hint = "the key that signed is not enrolled for this machine"
-    findings.add_to_all(row_of[proofs.signature_ok & ~known], Finding("key.unknown", Severity.HIGH, hint))
     levels = np.where(known, _LEVELS[_of_keys(references.identity.levels, enrolled, 0)], _NO_KEY)
-    _refuse_weak_keys(levels, known & proofs.signature_ok, row_of, policy, findings)
+    _judge_keys(levels, proofs.signature_ok, row_of, policy, findings)
     nonces = proofs.nonces.to_list()
     attests = _what_spends(proofs, sent, names, nonces)
     asked = references.identity.asked(names, nonces, as_of=as_of)
@@ -150,10 +148,8 @@ def attest(
     )
     for rows, finding in coverage.findings:
         findings.add_to_all(rows, finding)
-    none = np.ones(n, np.bool_)
-    none[row_of] = False
     words = f"policy {policy.name} wants a signed quote of the log's PCRs, and there is none"
-    findings.add_to_all(np.flatnonzero(none), Finding("quote.missing", Severity.HIGH, words))
+    findings.add_to_all(np.setdiff1d(np.arange(n), row_of), Finding("quote.missing", Severity.HIGH, words))
     # A quote by a key of another machine says nothing to that machine's rows (DESIGN section 5.8): it may be a copy.
     # One whose nonce the ledger has as spent by another must not pass for the first of them.
     heard = proofs.signature_ok & known & (fresh != Freshness.REPLAYED)
@@ -168,22 +164,24 @@ def _of_keys(facts: npt.NDArray[Any], enrolled: npt.NDArray[np.int32], unknown: 
     return found
 
 
-def _refuse_weak_keys(
+def _judge_keys(
     levels: npt.NDArray[np.int64],
-    which: npt.NDArray[np.bool_],
+    signed: npt.NDArray[np.bool_],
     row_of: npt.NDArray[np.int64],
     policy: Policy,
     findings: FindingColumns,
 ) -> None:
+    hint = "the key that signed is not enrolled for this machine"
+    findings.add_to_all(row_of[signed & (levels == _NO_KEY)], Finding("key.unknown", Severity.HIGH, hint))
     wanted = KEY_LEVELS.index(policy.key)
     first_use = KEY_LEVELS.index("first-use")
-    trusted_once = which & (levels == first_use)
+    trusted_once = signed & (levels == first_use)
     severity = Severity.HIGH if wanted > first_use else Severity.INFO
     hint = "nobody vouches for this key: it was trusted because it came first (`pyverify enroll` vouches for it)"
     findings.add_to_all(row_of[trusted_once], Finding("key.first-use", severity, hint))
     for level in range(first_use + 1, wanted):
         hint = f"[evidence] key = {policy.key!r}: this key is only {KEY_LEVELS[level]}"
-        findings.add_to_all(row_of[which & (levels == level)], Finding("policy.rule", Severity.HIGH, hint))
+        findings.add_to_all(row_of[signed & (levels == level)], Finding("policy.rule", Severity.HIGH, hint))
 
 
 def _what_spends(proofs: Proofs, sent: SentQuotes, names: list[bytes | None], nonces: list[bytes]) -> list[bytes]:

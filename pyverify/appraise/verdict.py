@@ -88,8 +88,8 @@ class Claim(NamedTuple):
 class Verdict:
     """One verdict row. ``stages`` are (name, state) pairs, in the order of a boot.
 
-    ``claims`` are the nonces that have to be spent before a fresh quote is one; ``if_spent`` is the verdict that stands
-    from then on. Both are empty where nothing is left to spend.
+    ``claims`` are the nonces that have to be spent before a fresh quote is one, within ``max_age`` of their issue;
+    ``if_spent`` is the verdict that stands from then on. They are empty where nothing is left to spend.
     """
 
     machine: str
@@ -103,6 +103,7 @@ class Verdict:
     evidence_id: bytes
     as_of: datetime.datetime
     claims: tuple[Claim, ...] = ()
+    max_age: datetime.timedelta = datetime.timedelta(0)
     if_spent: Verdict | None = None
 
     @property
@@ -126,10 +127,11 @@ class Verdict:
             as_of=row["as_of"],
         )
 
-    def until_spent(self, claims: tuple[Claim, ...]) -> Verdict:
+    def until_spent(self, claims: tuple[Claim, ...], max_age: datetime.timedelta) -> Verdict:
         """The verdict as long as these nonces are not spent: at most ``quote-unfresh``, and not trusted."""
         hint = "fresh once its nonce is spent: Ledger.consume(verdict) gives the verdict that stands"
-        return replace(self._refused([Finding("quote.unfresh", Severity.HIGH, hint)]), claims=claims, if_spent=self)
+        refused = self._refused([Finding("quote.unfresh", Severity.HIGH, hint)])
+        return replace(refused, claims=claims, max_age=max_age, if_spent=self)
 
     def settled(self, refusals: Sequence[tuple[str, str]]) -> Verdict:
         """The verdict that stands once its claims were tried; ``refusals`` are (code, words) of those that failed."""

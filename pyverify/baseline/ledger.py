@@ -32,6 +32,9 @@ class _Spendable(Protocol):
     @property
     def claims(self) -> tuple[Any, ...]: ...
 
+    @property
+    def max_age(self) -> datetime.timedelta: ...
+
     def settled(self, refusals: Sequence[tuple[str, str]]) -> Any: ...
 
 
@@ -61,18 +64,17 @@ class Ledger:
         with self._store.writing() as connection:
             return sum(_add(connection, rows[at : at + _CHUNK]) for at in range(0, len(rows), _CHUNK))
 
-    def consume(self, verdict: _Spendable, *, at: datetime.datetime, max_age: datetime.timedelta = MAX_AGE) -> Any:
+    def consume(self, verdict: _Spendable, *, at: datetime.datetime) -> Any:
         """Spends the nonces of a verdict and gives the verdict that stands: for a service, one boot at a time.
 
         Args:
-            verdict: of :func:`pyverify.verify` under a policy that asks for a fresh quote.
+            verdict: of :func:`pyverify.verify` under a policy that asks for a fresh quote and says how long one is.
             at: the time now, from the caller.
-            max_age: from a challenge's issue to ``at``.
 
         Returns:
             A verdict of the same kind: untrusted if a nonce was spent by another quote, is not the newest, too old, ….
         """
-        codes = self.consume_all([tuple(claim) for claim in verdict.claims], at=at, max_age=max_age)
+        codes = self.consume_all([tuple(claim) for claim in verdict.claims], at=at, max_age=verdict.max_age)
         return verdict.settled([FINDINGS[code] for code in codes if code is not Freshness.FRESH])
 
     def spend(

@@ -37,7 +37,7 @@ _NEXT: Final = {
     "separator.": "Only firmware writes separators: this log was changed, or the firmware is broken.",
     "secureboot.": "Compare Secure Boot's settings with a machine you trust (`pyverify inspect --summary`).",
     "ima.changed": "A program is not what it was: did you update it? If not, isolate the machine.",
-    "ima.added": "A program ran that the baseline does not have: did you install it? If not, isolate the machine.",
+    "ima.added": "A program ran that the references do not know: did you install it? If not, isolate the machine.",
     "ima.": "Collect the IMA list together with a new quote; if it stays so, isolate the machine.",
     "policy.rule": "The policy asks for this (`pyverify policy show`): see that the machine keeps to it.",
     "quote.missing": "Collect a quote (`tpm2_quote`), or name `--policy log-only`, which takes the log's word for it.",
