@@ -110,7 +110,8 @@ def test_062_one_nonce_for_two_quotes(tmp_path):
         again = job(store, second, first)  # as of a store that knows what was spent
         assert [row["verdict"] for row in again] == ["untrusted", "trusted"]
         assert refused(again[0], "quote.replayed")
-        assert refused(job(store, second, policy=ARCHIVE)[0], "quote.replayed")
+        (row,) = job(store, second, policy=ARCHIVE)
+        assert refused(row, "quote.replayed") and (row["attested"], row["pcrs_proven"]) == ("log", [])
 
 
 def test_062_in_a_job_of_small_batches(tmp_path):
@@ -307,6 +308,8 @@ def test_067_a_software_key():
     forged = golden.quote(machine.selection, machine.nonce, soft)
     verdict = machine.judge(forged, references=references)
     assert refused(verdict, "key.unknown") and (verdict.attested, verdict.key) == ("log", "none")
+    broken = machine.judge(replace(forged, sig=machine.quote().sig), references=references)
+    assert codes(broken) == {"quote.signature"}  # nobody signed it, so nobody's key is unknown
     as_if = replace(forged, ak_pub=machine.key.public)
     assert refused(machine.judge(as_if, references=references), "quote.signature")
     assert refused(machine.judge(forged, machine.quote(), references=references, event_log=log), "key.unknown")
