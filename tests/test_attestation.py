@@ -161,6 +161,8 @@ def test_several_quotes_over_one_nonce_are_one_answer(split, policy, tmp_path):
         evidence = machine.evidence(*quotes)
         for _ in range(2):
             assert [row["verdict"] for row in job(store, evidence, evidence, policy=policy)] == ["trusted"] * 2
+        again = [machine.evidence(*quotes[::-1]), machine.evidence(*quotes, quotes[0])]  # in any order, and repeated
+        assert [row["verdict"] for row in job(store, *again, policy=policy)] == ["trusted"] * 2
 
 
 @POLICIES
