@@ -163,6 +163,19 @@ def test_062_a_copy_in_another_machines_evidence_spends_nothing(tmp_path):
         assert (own["verdict"], own["attested"], codes(own)) == ("trusted", "quote", set())
 
 
+def test_062_what_the_machine_did_not_sign_spends_nothing(tmp_path):
+    """Evidence under its own name, with its public key and its nonce, from somebody who has not got the key."""
+    machine = honest()
+    own = machine.evidence(boot="2", boot_seq=2)
+    machine.tpm.clock, machine.tpm.reset_count = 90_000, 90
+    forged = machine.evidence(replace(machine.quote(), sig=machine.quote(nonce=bytes(32)).sig), boot="1", boot_seq=1)
+    for policy in (DEFAULT, ARCHIVE):
+        with store_of(tmp_path / policy.name, machine) as store:
+            rows = job(store, forged, own, policy=policy)
+            assert refused(rows[0], "quote.signature")
+            assert (rows[1]["verdict"], codes(rows[1])) == ("trusted", set())
+
+
 def test_079_a_copy_in_another_machines_evidence_sets_no_clock(tmp_path):
     """Nor have its clock look as if it went back, by saying that a later quote of it is of an early boot."""
     thief, victim = Machine("a"), Machine("b")
