@@ -123,6 +123,32 @@ def test_062_in_a_job_of_small_batches(tmp_path):
         assert [row["verdict"] for row in rows] == ["trusted", "untrusted", "trusted"]
 
 
+def test_062_another_job_that_was_faster(tmp_path):
+    """The nonce was spent after this job took its references: the ledger has the last word."""
+    machine = honest()
+    first = machine.evidence()
+    machine.tpm.clock += 1
+    second = machine.evidence()
+    with store_of(tmp_path / "s", machine) as store:
+        before = store.references()
+        assert job(store, first)[0]["verdict"] == "trusted"
+        (row,) = job(store, second, references=before)
+        assert refused(row, "quote.replayed") and row["attested"] == "quote-unfresh"
+        assert job(store, first, references=before)[0]["verdict"] == "trusted"
+
+
+def test_062_only_fresh_quotes_of_a_policy_that_asks_for_them_spend(tmp_path):
+    machine = honest()
+    first = machine.evidence()
+    machine.tpm.clock += 1
+    second = machine.evidence()
+    with store_of(tmp_path / "s", machine) as store:
+        assert job(store, first, policy=ARCHIVE)[0]["verdict"] == "trusted"
+        late = job(store, first, at=NOW + 30 * HOUR)[0]["findings"]
+        assert [finding["code"] for finding in late] == ["quote.unfresh"]
+        assert job(store, second)[0]["verdict"] == "trusted"
+
+
 def test_062_under_a_policy_without_a_limit_of_age(tmp_path):
     """A challenge that is good for ever is still good once."""
     machine, policy = honest(), replace(DEFAULT, max_age=None)
