@@ -158,13 +158,15 @@ def store_of(path, *machines: Machine) -> Store:
     return store
 
 
-def job(store: Store, *evidence: Evidence, policy: Policy = DEFAULT, at=NOW, size: int = 512) -> list[dict]:
+def job(
+    store: Store, *evidence: Evidence, policy: Policy = DEFAULT, at=NOW, size: int = 512, references=None
+) -> list[dict]:
     """The verdict rows of the batch job over this evidence, nonces spent in the store."""
     summary = Summary(policy.name, b"", at)
     ledger = Ledger(store)
     batches = run(
         Rows(evidence, size),
-        references=store.references(),
+        references=references or store.references(),
         policy=policy,
         as_of=at,
         jobs=1,

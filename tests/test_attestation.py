@@ -160,6 +160,8 @@ def test_several_quotes_over_one_nonce_are_one_answer(split, policy, tmp_path):
         evidence = machine.evidence(*quotes)
         for _ in range(2):
             assert [row["verdict"] for row in job(store, evidence, evidence, policy=policy)] == ["trusted"] * 2
+        again = [machine.evidence(*quotes[::-1]), machine.evidence(*quotes, quotes[0])]  # in any order, and repeated
+        assert [row["verdict"] for row in job(store, *again, policy=policy)] == ["trusted"] * 2
 
 
 @POLICIES
@@ -240,7 +242,10 @@ def test_a_log_without_a_bank_that_is_quoted(policy):
     extra = Machine(banks=BOTH, quoted_banks=("sha256",))
     both = extra.quote([("sha256", ALL_PCRS), ("sm3_256", ALL_PCRS)])
     assert trusted(extra.judge(both, policy=policy))
-    assert refused(extra.judge(both, policy=policy, event_log=bare), "bank.missing")
+    verdict = stands(extra.judge(both, policy=policy, event_log=bare))
+    assert refused(verdict, "bank.missing") and codes(verdict) == {
+        "bank.missing"
+    }  # what is not there differs in nothing
 
 
 @POLICIES
@@ -341,6 +346,16 @@ def test_a_pcr_that_moves_between_two_quotes_has_its_last_value():
     late = machine.quote([("sha256", ALL_PCRS)])
     for quotes in ([low, late], [late, low]):
         assert refused(machine.judge(*quotes), "replay.unexplained")
+
+
+def test_of_quotes_of_two_boots_that_prove_as_much_the_later_counts():
+    """Keeping the quote of an earlier boot at hand does not help: what the machine is now is what it says last."""
+    machine = Machine()
+    before, references = machine.quote(), machine.references()
+    machine.tpm = Tpm.booted(small_log(["sha256"], command_line=b"evil"), clock=2_000, reset_count=8)
+    assert trusted(machine.judge(before, references=references))
+    for quotes in ([before, machine.quote()], [machine.quote(), before]):
+        assert refused(machine.judge(*quotes, references=references), "replay.mismatch")
 
 
 def test_more_quotes_than_anybody_sends():

@@ -110,7 +110,8 @@ def test_062_one_nonce_for_two_quotes(tmp_path):
         again = job(store, second, first)  # as of a store that knows what was spent
         assert [row["verdict"] for row in again] == ["untrusted", "trusted"]
         assert refused(again[0], "quote.replayed")
-        assert refused(job(store, second, policy=ARCHIVE)[0], "quote.replayed")
+        (row,) = job(store, second, policy=ARCHIVE)
+        assert refused(row, "quote.replayed") and (row["attested"], row["pcrs_proven"]) == ("log", [])
 
 
 def test_062_in_a_job_of_small_batches(tmp_path):
@@ -120,6 +121,32 @@ def test_062_in_a_job_of_small_batches(tmp_path):
     with store_of(tmp_path / "s", machine) as store:
         rows = job(store, first, machine.evidence(boot="2"), first, size=1)
         assert [row["verdict"] for row in rows] == ["trusted", "untrusted", "trusted"]
+
+
+def test_062_another_job_that_was_faster(tmp_path):
+    """The nonce was spent after this job took its references: the ledger has the last word."""
+    machine = honest()
+    first = machine.evidence()
+    machine.tpm.clock += 1
+    second = machine.evidence()
+    with store_of(tmp_path / "s", machine) as store:
+        before = store.references()
+        assert job(store, first)[0]["verdict"] == "trusted"
+        (row,) = job(store, second, references=before)
+        assert refused(row, "quote.replayed") and row["attested"] == "quote-unfresh"
+        assert job(store, first, references=before)[0]["verdict"] == "trusted"
+
+
+def test_062_only_fresh_quotes_of_a_policy_that_asks_for_them_spend(tmp_path):
+    machine = honest()
+    first = machine.evidence()
+    machine.tpm.clock += 1
+    second = machine.evidence()
+    with store_of(tmp_path / "s", machine) as store:
+        assert job(store, first, policy=ARCHIVE)[0]["verdict"] == "trusted"
+        late = job(store, first, at=NOW + 30 * HOUR)[0]["findings"]
+        assert [finding["code"] for finding in late] == ["quote.unfresh"]
+        assert job(store, second)[0]["verdict"] == "trusted"
 
 
 def test_062_under_a_policy_with_a_wide_limit_of_age(tmp_path):
@@ -169,6 +196,19 @@ def test_062_a_copy_in_another_machines_evidence_spends_nothing(tmp_path):
         stolen, own = job(store, thief.evidence(thief.quote(), low), honest)
         assert (stolen["verdict"], codes(stolen)) == ("untrusted", {"key.unknown"})
         assert (own["verdict"], own["attested"], codes(own)) == ("trusted", "quote", set())
+
+
+def test_062_what_the_machine_did_not_sign_spends_nothing(tmp_path):
+    """Evidence under its own name, with its public key and its nonce, from somebody who has not got the key."""
+    machine = honest()
+    own = machine.evidence(boot="2", boot_seq=2)
+    machine.tpm.clock, machine.tpm.reset_count = 90_000, 90
+    forged = machine.evidence(replace(machine.quote(), sig=machine.quote(nonce=bytes(32)).sig), boot="1", boot_seq=1)
+    for policy in (DEFAULT, ARCHIVE):
+        with store_of(tmp_path / policy.name, machine) as store:
+            rows = job(store, forged, own, policy=policy)
+            assert refused(rows[0], "quote.signature")
+            assert (rows[1]["verdict"], codes(rows[1])) == ("trusted", set())
 
 
 def test_079_a_copy_in_another_machines_evidence_sets_no_clock(tmp_path):
@@ -316,6 +356,8 @@ def test_067_a_software_key():
     forged = golden.quote(machine.selection, machine.nonce, soft)
     verdict = machine.judge(forged, references=references)
     assert refused(verdict, "key.unknown") and (verdict.attested, verdict.key) == ("log", "none")
+    broken = machine.judge(replace(forged, sig=machine.quote().sig), references=references)
+    assert codes(broken) == {"quote.signature"}  # nobody signed it, so nobody's key is unknown
     as_if = replace(forged, ak_pub=machine.key.public)
     assert refused(machine.judge(as_if, references=references), "quote.signature")
     assert refused(machine.judge(forged, machine.quote(), references=references, event_log=log), "key.unknown")
