@@ -214,23 +214,37 @@ static void check_set(void) {
   ima_scan s = scan_one_ima(list, SHA1, 0);
   bytes path = copy("/init", 5);
   int64_t path_at[2] = {0, 5};
-  uint64_t slots[2], members_at[2] = {0, 1};
-  uint32_t kind = 4 /* SHA-256 */, found[2];
+  uint64_t slots[2], members_at[2] = {0, 1}, set_at[2] = {0, 1};
+  uint32_t kind = 4 /* SHA-256 */, found[2], number = 0, set_of = 0, members[2];
   uint8_t digest[64] = {0}, outcomes[2];
   memcpy(digest, &DIGEST[8], 32);
-#define CHECK_SET()                                                                                                  \
-  pv_ima_check(s.binary.bytes, s.binary_at, 1, s.lists, s.entries, s.n_entries, path.bytes, path_at, 1, KEY, slots, \
-               2, members_at, &kind, digest, 1, outcomes)
+  const pv_ima_sets sets = {.paths = path.bytes, .path_at = path_at, .n_paths = 1, .key = KEY, .slots = slots,
+                            .n_slots = 2, .members_at = members_at, .kinds = &kind, .digests = digest,
+                            .n_members = 1, .set_at = set_at, .n_sets = 1, .numbers = &number, .n_numbers = 1};
+#define CHECK_SET()                                                                                                \
+  pv_ima_check(s.binary.bytes, s.binary_at, 1, s.lists, s.entries, s.n_entries, &set_of, &sets, outcomes, members)
   CHECK(pv_index_slots(0) == 2 && pv_index_slots(1) == 2 && pv_index_slots(2) == 4 && pv_index_slots(3) == 8, "slots");
   CHECK(pv_index(path.bytes, path_at, 1, KEY, slots, 1) == PV_BAD_ARGUMENT, "too few slots");
   CHECK(pv_index(path.bytes, path_at, 1, KEY, slots, 2) == PV_OK, "index");
   CHECK(CHECK_SET() == PV_OK && outcomes[0] == PV_IMA_OK && outcomes[1] == PV_IMA_ADDED, "%u %u", outcomes[0],
         outcomes[1]);
+  CHECK(members[0] == 0 && members[1] == PV_NOT_FOUND, "%u %u", members[0], members[1]);
   digest[31] ^= 1;
-  CHECK(CHECK_SET() == PV_OK && outcomes[0] == PV_IMA_CHANGED, "%u", outcomes[0]);
+  CHECK(CHECK_SET() == PV_OK && outcomes[0] == PV_IMA_CHANGED && members[0] == 0, "%u", outcomes[0]);
+  number = 1; /* no member, though its path may say so: nothing is read there */
   members_at[1] = 2;
-  CHECK(CHECK_SET() == PV_BAD_ARGUMENT, "a digest that is not there");
+  CHECK(CHECK_SET() == PV_OK && outcomes[0] == PV_IMA_CHANGED, "%u", outcomes[0]);
+  number = 0;
   members_at[1] = 1;
+  set_at[1] = 2;
+  CHECK(CHECK_SET() == PV_BAD_ARGUMENT, "a set past the end");
+  set_at[0] = 3;
+  CHECK(CHECK_SET() == PV_BAD_ARGUMENT, "a set that ends before it starts");
+  set_at[0] = 0;
+  set_at[1] = 1;
+  set_of = 1;
+  CHECK(CHECK_SET() == PV_OK && outcomes[0] == PV_IMA_NOT_JUDGED && outcomes[1] == PV_IMA_NOT_JUDGED, "no set");
+  set_of = 0;
   s.entries[1].path_at = (uint32_t)s.binary.size;
   CHECK(CHECK_SET() == PV_BAD_ARGUMENT, "a name past the end");
   const int64_t items[3] = {0, 5, 5};
