@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from attested_machine import ALL_PCRS, Machine
@@ -250,6 +251,23 @@ def test_trust_on_first_use_has_to_be_asked_for_twice(pyverify, place):
     assert "key.unknown" in found(pyverify.verify(other, *DAY_1_LATER, "--policy", "archive", code=1)[0])
     assert "web-1" in pyverify.enroll(machine)
     assert pyverify.verify(first, *DAY_1_LATER, "--policy", "archive", code=0)[0]["key"] == "enrolled"
+
+
+@pytest.mark.parametrize("fault", ["copied quote", "signature", "log"])
+def test_a_key_is_not_trusted_on_first_use_of_what_does_not_hold(pyverify, place, fault):
+    """A machine that sends another's key does not get it, and takes it from nobody."""
+    victim = Machine("web-2")
+    quote = victim.quote()
+    log = EVIL if fault == "copied quote" else victim.log
+    if fault == "signature":
+        quote = replace(quote, sig=quote.sig[:-1] + bytes([quote.sig[-1] ^ 1]))
+    elif fault == "log":
+        log += b"?"
+    boots = lay_out(place / "a", "web-1", "b1", log, quote)
+    options = (*DAY_1_LATER, "--policy", "archive", "--activate", "--trust-first-key")
+    assert "0 baselines learned" in pyverify("learn", boots, *options)
+    honest = lay_out(place / "b", "web-2", "b1", victim.log, victim.quote())
+    assert "1 baselines learned" in pyverify("learn", honest, *options)
 
 
 def test_default_is_the_policy_of_who_names_none():

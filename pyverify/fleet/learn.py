@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import hashlib
 from collections.abc import Iterator
@@ -20,15 +19,14 @@ from pyverify.appraise.policy import Policy
 from pyverify.appraise.rows import conform
 from pyverify.appraise.verdict import Outcome, finding_of
 from pyverify.baseline.enrollment import Enrollment
-from pyverify.baseline.identity import KeyLevel
 from pyverify.baseline.model import Baseline, EventSequence, State, event_sequences
 from pyverify.baseline.store import Store
-from pyverify.errors import EvidenceError, UsageError
 from pyverify.evidence.eventlog import EventLog
 from pyverify.evidence.ima import Flag
 from pyverify.evidence.ima_set import ImaSet
 from pyverify.evidence.log_kinds import transcode
 from pyverify.findings import Finding, Severity
+from pyverify.fleet.first_keys import enroll_first_key
 from pyverify.fleet.sources import Source
 
 _KNOWN: Final = 4096
@@ -86,8 +84,8 @@ def learn(
 
     The full appraisal runs on that boot; with any high finding it is refused, and no later boot takes its place.
     Baselines are pending unless ``activate`` is set. Each batch of machines is one transaction of the store. With
-    ``trust_first_key`` the key that signed a machine's first boot is enrolled where the machine has none, as what it
-    is: trusted on first use.
+    ``trust_first_key`` the key that signed a machine's first boot is enrolled where the machine has none and nothing
+    but its key speaks against that boot, as what it is: trusted on first use.
 
     Yields:
         One item a machine that was learned or refused; machines that have a baseline are left alone.
@@ -95,7 +93,7 @@ def learn(
     known = store.machines()
     wanted = {machine: key for machine, key in first_boots(source).items() if machine not in known}
     if trust_first_key:
-        _enroll_first_keys(source, store, wanted, as_of)
+        _enroll_first_keys(source, store, wanted, policy, as_of)
         policy = replace(policy, key="first-use")
     references = store.references()  # for who the machines are: those that are wanted have no baseline in it
     shared: dict[bytes, EventSequence] = {}
@@ -129,8 +127,10 @@ def learn(
         yield Learned(machine, key[2], None, (gone,))
 
 
-def _enroll_first_keys(source: Source, store: Store, wanted: dict[str, _Key], as_of: datetime.datetime) -> None:
-    """Enrols the key of the first boot of each wanted machine that has none; one that will not do is left unknown."""
+def _enroll_first_keys(
+    source: Source, store: Store, wanted: dict[str, _Key], policy: Policy, as_of: datetime.datetime
+) -> None:
+    """Enrols the key of the first boot of each wanted machine that has none."""
     enrollment = Enrollment(store)
     enrolled = enrollment.keys()
     has_key = {key.machine for key in enrolled}
@@ -138,11 +138,8 @@ def _enroll_first_keys(source: Source, store: Store, wanted: dict[str, _Key], as
         for row, item in enumerate(_keys(batch)):
             if item is None or wanted.get(item[0]) != item[1] or item[0] in has_key:
                 continue
-            for quote in batch.column("quotes")[row].as_py() or []:
-                with contextlib.suppress(EvidenceError, UsageError):
-                    enrollment.enroll(item[0], quote["ak_pub"] or b"", at=as_of, level=KeyLevel.FIRST_USE)
-                    has_key.add(item[0])
-                    break
+            if enroll_first_key(enrollment, item[0], batch.slice(row, 1), policy=policy, as_of=as_of):
+                has_key.add(item[0])
 
 
 def _learn_one(
