@@ -14,6 +14,7 @@ import pytest
 from pyverify.appraise import log_checks
 from pyverify.appraise.finding_columns import FindingColumns
 from pyverify.appraise.rows import evidence_ids, log_digests
+from pyverify.appraise.secure_boot_rules import SecureBootRules
 from pyverify.evidence.columns import Ragged, evidence_schema
 from pyverify.evidence.gather import distinct_rows, slices
 from pyverify.evidence.scanned import ScannedLogs
@@ -110,7 +111,7 @@ def test_each_log_of_a_batch_has_its_own_findings_and_is_looked_at_once(monkeypa
     def codes() -> list[list[str]]:
         findings = FindingColumns(4)
         banks, registers = np.ones(4, np.uint32), np.zeros(4, np.bool_)
-        log_checks.check_logs(logs, log_digests(logs), banks, registers, np.arange(4), findings)
+        log_checks.check_logs(logs, log_digests(logs), banks, registers, np.arange(4), SecureBootRules(), findings)
         return [[finding["code"] for finding in row] for row in findings.to_arrow().to_pylist()]
 
     log_checks.forget()
