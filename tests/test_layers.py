@@ -81,7 +81,7 @@ def test_looking_at_one_log_loads_no_heavy_package():
             f"from pyverify.cli.main import main; main([{command!r}, {str(log)!r}, '--format', 'json'])"
         )
         assert "numpy" in loaded
-        assert not {"pyarrow", "sqlalchemy"} & loaded, command
+        assert not {"pyarrow", "sqlalchemy", "tomllib"} & loaded, command
     assert not {"pyarrow", "sqlalchemy", "rich", "numpy"} & _loaded_by("import pyverify")
 
 

@@ -20,6 +20,7 @@ from test_policy import site, with_dbx
 from pyverify import Evidence, Outcome, Policy, References, verify
 from pyverify.appraise.policy import PRESETS
 from pyverify.appraise.policy_keys import KEYS
+from pyverify.appraise.secure_boot_rules import PRESET_RULES
 from pyverify.cli.main import main
 
 NOW = datetime.datetime(2026, 11, 1, tzinfo=datetime.UTC)
@@ -139,6 +140,10 @@ def test_an_empty_dbx_passes_only_where_it_is_allowed():
     verdict = judge(log, "[secure_boot]\nallow_empty_dbx = false")
     assert ("secureboot.ambiguous", "SecureBoot is on without dbx") in told(verdict)
     assert judge(log, "[secure_boot]\nallow_empty_dbx = true\nrequired = true").outcome is Outcome.TRUSTED
+
+
+def test_one_log_is_looked_at_under_the_rules_of_the_preset():
+    assert Policy.preset("default").secure_boot == PRESET_RULES
 
 
 def test_dma_protection_may_be_off_only_where_that_is_allowed():

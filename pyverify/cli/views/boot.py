@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pyverify.appraise.boot_summary import BootSummary, summarise
-from pyverify.appraise.policy import Policy
+from pyverify.appraise.secure_boot_rules import PRESET_RULES
 from pyverify.cli.evidence_file import named
 from pyverify.cli.log_file import read_log
 from pyverify.cli.views import Asked, Table, Words, event_log
@@ -27,9 +27,7 @@ def view(data: bytes, asked: Asked) -> BootView:
     if not file.of_pcrs or file.kind == "systemd":
         raise UsageError(f"--summary wants a firmware's log of PCRs, which {escape(asked.name)} is not")
     checks = event_log.EventLogView(file, asked).data_checks
-    return BootView(
-        asked.name, summarise(file.log, checks.verified.tolist(), Policy.preset("default").secure_boot.allow)
-    )
+    return BootView(asked.name, summarise(file.log, checks.verified.tolist(), PRESET_RULES.allow))
 
 
 class BootView:

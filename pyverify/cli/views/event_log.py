@@ -144,12 +144,11 @@ class EventLogView:
     def findings(self) -> list[Finding]:
         """What the log says against itself, of the events that are shown; of the log as a whole where all are."""
         from pyverify.appraise.log_checks import findings_of
-        from pyverify.appraise.policy import Policy
+        from pyverify.appraise.secure_boot_rules import PRESET_RULES
 
         shown = {event.number for event in self._events}
         by_pcr = self._file.of_pcrs and self._file.kind != "systemd"
-        rules = Policy.preset("default").secure_boot
-        found = [one for _, one in findings_of(self._scanned, ALL_BANKS, self.data_checks, rules, by_pcr=by_pcr)]
+        found = [one for _, one in findings_of(self._scanned, ALL_BANKS, self.data_checks, PRESET_RULES, by_pcr=by_pcr)]
         found += self._file.notes
         return findings.by_weight(one for one in found if one.event in shown or (one.event is None and self._is_whole))
 
