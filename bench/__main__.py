@@ -10,6 +10,7 @@ from typing import Final
 from bench.extend import extend
 from bench.hashing import hash_
 from bench.ima import ima
+from bench.inspect_log import inspect
 from bench.output import print_json, print_markdown, print_table
 from bench.plan import Plan
 from bench.plots import draw
@@ -26,6 +27,7 @@ BENCHES: Final[dict[str, Bench]] = {
     "hash": hash_,
     "scan": scan,
     "ima": ima,
+    "inspect": inspect,
     "quotes": quotes,
     "verify_memory": verify_memory,
     "verify_parquet": verify_parquet,

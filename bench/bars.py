@@ -92,6 +92,7 @@ BARS: Final = (
     Bar("cycles a block", "hash", _ANY + r"-messages-(4|16|64)blocks", "cycles/block", most=60),
     Bar("times Python with hashlib", "scan", r"sha256-.*-scan\+replay\+compare", "us/event", least=25, peer="python"),
     Bar("time of the kernels alone ÷ ours", "ima", r"sha256-list-\d+", "ns/entry", least=1 / 1.3, peer="kernels"),
+    Bar("milliseconds of a process", "inspect", r"all-.*", "ms", most=150),
     Bar("CPU time of 1 thread ÷ 2", "extend", r".*-threads", "cpu ns/extend", least=1 / 1.05, peer="one_thread"),
     Bar("CPU time of 1 thread ÷ 2", "scan", r".*-threads", "cpu ns/event", least=1 / 1.05, peer="one_thread"),
     Bar("signatures + job without quotes ÷ ours", "quotes", r".*-job", "quotes/s", least=1 / 1.1, peer=_APART),
@@ -106,9 +107,11 @@ BARS: Final = (
 
 
 def held(lines: Sequence[Line]) -> Iterator[Held]:
-    """Each bar beside the figures that it is about."""
+    """Each bar beside the figures that it is about, once: a figure has a line for each of its peers."""
+    seen = set()
     for bar in BARS:
         for line in lines:
             figure = bar.measured(line)
-            if figure is not None:
-                yield Held(bar, line.case, figure)
+            if figure is not None and (one := Held(bar, line.case, figure)) not in seen:
+                seen.add(one)
+                yield one

@@ -48,7 +48,7 @@ def bench(*arguments: str) -> str:
 
 
 def test_list_names_the_benches() -> None:
-    names = {"extend", "hash", "scan", "ima", "quotes", "verify_memory", "verify_parquet"}
+    names = {"extend", "hash", "scan", "ima", "inspect", "quotes", "verify_memory", "verify_parquet"}
     assert names <= set(bench("--list").split())
 
 
@@ -67,6 +67,13 @@ def test_lines_are_well_formed(name: str, peer_case: str) -> None:
         assert line["value"] >= 0
         assert (line["peer"] is None) == (line["ratio"] is None)
     assert any(line["peer"] == "python" and peer_case in line["case"] for line in lines)
+
+
+def test_looking_at_one_log_is_timed_beside_loading_numpy() -> None:
+    _, *lines = map(json.loads, bench("--quick", "--only", "inspect", "--json").splitlines())
+    shown = [line["case"].split("-")[1] for line in lines if line["peer"] == "numpy"]
+    assert shown == ["table", "json", "summary"]
+    assert all(line["value"] > 0 and line["unit"] == "ms" and line["ratio"] > 0 for line in lines if line["peer"])
 
 
 @pytest.mark.parametrize(("name", "units"), [("extend", {"ns/extend", "lane use"}), ("hash", {"ns/block"})])
