@@ -29,12 +29,12 @@ def inspect(plan: Plan) -> Iterator[Line | Note]:
         path = Path(folder, "binary_bios_measurements")
         path.write_bytes(log)
         ours = {
-            name: _process(sys.executable, "-m", "pyverify", "inspect", str(path), *options)
+            name: _process(folder, sys.executable, "-m", "pyverify", "inspect", path.name, *options)
             for name, options in _VIEWS.items()
         }
-        peers = {"numpy": _process(sys.executable, "-c", "import numpy")}
+        peers = {"numpy": _process(folder, sys.executable, "-c", "import numpy")}
         if tpm2_eventlog_is_here():
-            peers["tpm2_eventlog"] = _process("tpm2_eventlog", str(path))
+            peers["tpm2_eventlog"] = _process(folder, "tpm2_eventlog", path.name)
         else:
             yield Note(_BENCH, "tpm2_eventlog is not installed: left out")
         seconds = interleaved(ours | peers, plan.short_samples)
@@ -45,9 +45,11 @@ def inspect(plan: Plan) -> Iterator[Line | Note]:
             yield Line(_BENCH, case, isa, 1, seconds[name] * 1e3, "ms", peer, seconds[peer] / seconds[name])
 
 
-def _process(*command: str) -> Callable[[], None]:
+def _process(folder: str, *command: str) -> Callable[[], None]:
+    """A process in a folder that is no checkout, so that Python finds the installed package."""
+
     def run() -> None:
-        done = subprocess.run(command, capture_output=True, check=False)
+        done = subprocess.run(command, capture_output=True, check=False, cwd=folder)
         if done.returncode:
             raise DifferentResultsError(f"{' '.join(command)} ends with {done.returncode}: {done.stderr.decode()}")
 
