@@ -110,8 +110,8 @@ def check_logs(
         for log, finding in _look_at(scanned, mask, rules):
             own[log].append(finding)
         for distinct, of_log in zip(unknown, own, strict=True):
-            found[distinct] = _interned(tuple(of_log))
-            _kept.put((names[distinct], rules), _interned(tuple(of_log)))
+            found[distinct] = told = _interned(tuple(of_log))
+            _kept.put((names[distinct], rules), told)
     _tell(found, distinct_of, rows, findings)
 
 
