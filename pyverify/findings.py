@@ -19,6 +19,10 @@ class Severity(StrEnum):
     POLICY = "policy"
 
 
+WEIGHTS: Final = {Severity.HIGH: 0, Severity.WARNING: 1, Severity.INFO: 2}
+"""The order in which findings are told, the weightiest first."""
+
+
 class Effect(StrEnum):
     """What a code makes of the verdict, beyond what its severity says."""
 

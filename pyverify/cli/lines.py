@@ -7,6 +7,7 @@ from typing import Any, Final
 from rich.text import Text
 
 from pyverify.evidence.text import escape
+from pyverify.findings import WEIGHTS
 
 LAMPS: Final = {"green": ("●", "green"), "red": ("✖", "bold red"), "grey": ("○", "dim")}
 OUTCOME_STYLES: Final = {
@@ -15,12 +16,11 @@ OUTCOME_STYLES: Final = {
     "unmeasured": "yellow",
     "error": "bold magenta",
 }
-_WEIGHT: Final = {"high": 0, "warning": 1, "info": 2}
 
 
 def by_weight(findings: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Findings as a reader wants them: the weightiest first, else as they came."""
-    return sorted(findings, key=lambda finding: _WEIGHT[finding["severity"]])
+    return sorted(findings, key=lambda finding: WEIGHTS[finding["severity"]])
 
 
 def verdict_line(row: dict[str, Any], machine_width: int, boot_width: int) -> Text:

@@ -8,15 +8,14 @@ from typing import Any
 from pyverify.cli.views import Table, Words
 from pyverify.errors import EvidenceError
 from pyverify.evidence.text import escape
-from pyverify.findings import Finding, Severity
+from pyverify.findings import WEIGHTS, Finding, Severity
 
 _HINT_LIMIT = 1000
-_WEIGHT = {Severity.HIGH: 0, Severity.WARNING: 1, Severity.INFO: 2}
 
 
 def by_weight(findings: Iterable[Finding]) -> list[Finding]:
     """Findings as a reader wants them: the weightiest first, else by event."""
-    return sorted(findings, key=lambda found: (_WEIGHT[found.severity], -1 if found.event is None else found.event))
+    return sorted(findings, key=lambda found: (WEIGHTS[found.severity], -1 if found.event is None else found.event))
 
 
 def documents(findings: Iterable[Finding], fault: EvidenceError | None = None) -> list[dict[str, Any]]:
