@@ -9,7 +9,7 @@ import pytest
 from conftest import entry, hash_of, small_log
 
 from pyverify import EventLog, References, ReferencesError, Store, StoreError
-from pyverify.baseline.model import Baseline, State, event_sequences
+from pyverify.baseline.model import Allowed, Baseline, State, event_sequences
 from pyverify.replay import replay
 
 BANKS = ["sha1", "sha256"]
@@ -22,7 +22,7 @@ def baseline(machine="m", log=None, **changes):
         "id": machine,
         "version": 1,
         "state": State.ACTIVE,
-        "allowed": tuple((sequence,) for sequence in event_sequences(parsed)),
+        "allowed": tuple((Allowed(sequence),) for sequence in event_sequences(parsed)),
         "log_banks": parsed.banks,
         "quoted_banks": (),
         "boot": "b",
@@ -55,7 +55,7 @@ def test_store_gives_back_what_was_added(tmp_path):
         facts = references.columns[row].as_py()
         assert (facts["state"], facts["evidence_id"]) == (item.state, item.evidence_id)
         for pcr in range(24):
-            assert tuple(references.sequences(facts["profile"], pcr)) == item.allowed[pcr]
+            assert tuple(references.allowed(facts["profile"], pcr)) == item.allowed[pcr]
             for bank in BANKS:
                 other = direct.allowed_value(bank, int(direct.profile[row]), pcr)
                 assert references.allowed_value(bank, facts["profile"], pcr) == other
@@ -84,7 +84,7 @@ def test_a_baseline_is_never_overwritten(tmp_path):
             store.add([baseline("z"), baseline("a", small_log(BANKS, command_line=b"evil"))], action="learn")
         references = store.references()
     assert references.columns.field("id").to_pylist() == ["a"]  # all or nothing
-    assert tuple(references.sequences(0, 8)) == baseline("a").allowed[8]
+    assert tuple(references.allowed(0, 8)) == baseline("a").allowed[8]
 
 
 def test_stores_that_are_none(tmp_path):
@@ -157,7 +157,7 @@ def test_values_of_references_are_those_of_the_log():
         for pcr in range(24):
             assert references.allowed_value(bank, 0, pcr) == values[pcr].tobytes()
     assert references.allowed_value("sm3_256", 0, 8) is None  # no digests in that bank: nothing is allowed
-    assert references.sequences(0, 8)[0] == event_sequences(EventLog.parse(log))[8]
+    assert references.allowed(0, 8)[0].sequence == event_sequences(EventLog.parse(log))[8]
 
 
 def test_comparison_fails_closed():
@@ -195,10 +195,10 @@ def test_foreign_bytes_are_no_references(tmp_path, damage):
 
 
 def test_more_than_one_allowed_value():
-    """Approvals will add values: each of them is allowed, and no mixture of their PCRs is refused or missed."""
+    """A cohort has more than one: each of them is allowed, and no mixture of their PCRs is refused or missed."""
     one, two = small_log(BANKS), small_log(BANKS, command_line=b"x")
     first, second = (event_sequences(EventLog.parse(log)) for log in (one, two))
-    both = tuple((a,) if a == b else (a, b) for a, b in zip(first, second, strict=True))
+    both = tuple((Allowed(a),) if a == b else (Allowed(a), Allowed(b)) for a, b in zip(first, second, strict=True))
     references = References.of([baseline("a", allowed=both)])
     logs = [one, two, small_log(BANKS, extra=entry(8, 0xD, b"more", BANKS))]
     values = replay(logs, BANKS).values["sha256"]

@@ -14,7 +14,7 @@ from test_baseline import baseline
 
 from pyverify import References, ReferencesError, Store, StoreError
 from pyverify.baseline.ima_columns import NO_SET
-from pyverify.baseline.snapshot import SCHEMA
+from pyverify.baseline.snapshot import SCHEMA, VERSION
 from pyverify.evidence.columns import Ragged
 from pyverify.evidence.ima import scan
 from pyverify.evidence.ima_set import ADDED, CHANGED, NOT_JUDGED, OK, ImaSet, Member, kind_of
@@ -166,7 +166,10 @@ def changed(name: str, change) -> bytes:
     with pa.ipc.new_file(sink, SCHEMA) as writer:
         writer.write_batch(
             pa.record_batch(
-                [pa.array([value], field.type) for value, field in zip([2, *merged.values()], SCHEMA, strict=True)],
+                [
+                    pa.array([value], field.type)
+                    for value, field in zip([VERSION, *merged.values()], SCHEMA, strict=True)
+                ],
                 schema=SCHEMA,
             )
         )

@@ -62,7 +62,8 @@ def difference_findings(
         for pcr in pcrs_of(anywhere & mask):
             bank = next(bank for bank in TO_SHOW if differs.get(bank, 0) >> pcr & 1)
             expected = references.allowed_value(bank, profile, pcr)
-            sequences = [s for s in references.sequences(profile, pcr) if bank in s.digests]
+            current = [a.sequence for a in references.allowed(profile, pcr) if a.until is None]
+            sequences = [sequence for sequence in current if bank in sequence.digests]
             actual = values[bank][pcr].tobytes()
             found.append(_Differing(log, proven, pcr, names[pcr], bank, sequences, expected, actual))
         return found

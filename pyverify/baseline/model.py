@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from typing import Any, Final
@@ -25,12 +26,22 @@ _DRTM: Final = range(17, 23)
 
 
 class State(StrEnum):
-    """Where a baseline is in its life. Only an active one is compared with."""
+    """Where a version of a baseline is in its life. Only an active one is compared with."""
 
     PENDING = "pending"
     ACTIVE = "active"
     SUPERSEDED = "superseded"
     REVOKED = "revoked"
+
+
+class Origin(StrEnum):
+    """How a version of a baseline came to be: what was merely seen first is not what somebody stands for."""
+
+    FIRST_SEEN = "first-seen"
+    CORROBORATED = "corroborated"
+    """First seen, and equal to what was approved for the machine's cohort."""
+    APPROVED = "approved"
+    IMPORTED = "imported"
 
 
 @dataclass(frozen=True)
@@ -39,13 +50,16 @@ class EventSequence:
 
     ``start`` is the last byte of its start value, the others being zero; :data:`ALL_ONES` where all bytes are 0xFF.
     ``types`` and ``texts`` are what the log said the events are (unproven). ``digests`` has, for each bank in which
-    every event has a digest, all of them one after the other.
+    every event has a digest, all of them one after the other. ``varies`` are the positions of events that may have any
+    digest. ``values`` is for a PCR of which only values are known, by bank: then there are no events.
     """
 
     start: int
     types: tuple[int, ...]
     texts: tuple[str, ...]
     digests: Mapping[str, bytes]
+    varies: tuple[int, ...] = ()
+    values: Mapping[str, bytes] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.types)
@@ -59,29 +73,74 @@ class EventSequence:
     def key(self) -> bytes:
         """SHA-256 that names the sequence: equal sequences have one key."""
         facts = [self.start, self.types, self.texts, {bank: self.digests[bank].hex() for bank in sorted(self.digests)}]
+        if self.varies or self.values:
+            facts += [self.varies, {bank: self.values[bank].hex() for bank in sorted(self.values)}]
         return hashlib.sha256(json.dumps(facts, separators=(",", ":")).encode()).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """A sequence that a PCR may hold, and for how long: ``until`` is None for a current one.
+
+    A superseded one is allowed before ``until`` as long as the machine has not held one that came after it; with
+    ``keep`` even then.
+    """
+
+    sequence: EventSequence
+    until: datetime.datetime | None = None
+    keep: bool = False
+
+    def __post_init__(self) -> None:
+        if self.keep and self.until is None:
+            raise ValueError("what is kept is kept until some time")
+
+
+@dataclass(frozen=True, slots=True)
+class SupersededIma:
+    """What machines ran before a change, and may until then."""
+
+    ima: ImaSet
+    until: datetime.datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A finding that was there when the baseline was learned and is lived with, for this reason."""
+
+    code: str
+    pcr: int | None
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
     """The reference values of a machine or a cohort.
 
-    ``allowed[pcr]`` are the sequences that PCR may hold: a PCR that the learning boot did not touch has the empty
-    sequence, so that a new event shows. ``log_banks`` and ``quoted_banks`` are those of the learning boot. ``ima`` is
-    what it ran, None where it sent no IMA list; ``ima_violations`` is how many violations that list had.
+    ``allowed[pcr]`` are the sequences that PCR may hold, the oldest first: a PCR that the learning boot did not touch
+    has the empty sequence, so that a new event shows. ``log_banks`` and ``quoted_banks`` are those of the learning
+    boot. ``ima`` is what it ran, None where it sent no IMA list; ``ima_violations`` is how many violations that list
+    had.
     """
 
     scope: str
     id: str
     version: int
     state: State
-    allowed: tuple[tuple[EventSequence, ...], ...]
+    allowed: tuple[tuple[Allowed, ...], ...]
     log_banks: tuple[str, ...]
     quoted_banks: tuple[str, ...]
     boot: str
     evidence_id: bytes
     ima: ImaSet | None = None
     ima_violations: int = 0
+    origin: Origin = Origin.FIRST_SEEN
+    accepted: tuple[Accepted, ...] = ()
+    ima_superseded: tuple[SupersededIma, ...] = ()
+
+    @property
+    def ima_sets(self) -> list[ImaSet]:
+        """The sets of what may run, superseded ones too."""
+        return [*([] if self.ima is None else [self.ima]), *(old.ima for old in self.ima_superseded)]
 
 
 def event_sequences(log: EventLog, known: dict[bytes, EventSequence] | None = None) -> tuple[EventSequence, ...]:

@@ -6,8 +6,8 @@ Mapped into memory by threads, shipped once to workers, named by the SHA-256 of 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Self
@@ -22,8 +22,8 @@ from pyverify.algorithms import BANKS, BY_NAME, PCRS
 from pyverify.baseline.identity import Challenge, EnrolledKey
 from pyverify.baseline.identity_columns import Identity, add_identity
 from pyverify.baseline.ima_columns import NO_SET, LearnedIma, add_ima
-from pyverify.baseline.model import Baseline, EventSequence, State
-from pyverify.baseline.snapshot import SCHEMA, VERSION, Snapshot, baseline_facts
+from pyverify.baseline.model import Accepted, Allowed, Baseline, EventSequence, State
+from pyverify.baseline.snapshot import SCHEMA, VERSION, Member, Snapshot, baseline_facts
 from pyverify.errors import ReferencesError
 
 
@@ -58,8 +58,12 @@ class References:
         self._baselines = pa.concat_arrays(tables["baselines"])
         self._set_at = rows[-1].column("set_at").values.to_numpy()
         self._members = rows[-1].column("members").values.to_numpy()
+        self._until, self._keep = (rows[-1].column(name).values for name in ("until", "keep"))
         self._sequences = [table for table in tables["sequences"] if len(table)]
         self._sequence_at = np.cumsum([0, *map(len, self._sequences)])
+        self._cohorts, self._ignored, self._reached = (
+            pa.concat_arrays(tables[name]) for name in ("cohorts", "ignored", "reached")
+        )
         self._identity = Identity(*(pa.concat_arrays(tables[name]) for name in ("enrolled", "challenges", "roots")))
         self._ima = LearnedIma(*(pa.concat_arrays(tables[name]) for name in ("ima_paths", "ima_members", "ima_sets")))
         parts = (self._identity, self._ima)
@@ -74,7 +78,9 @@ class References:
         return bool(
             len(at) == PCRS * profiles + 1
             and at[0] == 0
-            and at[-1] == len(members)
+            and at[-1] == len(members) == len(self._until) == len(self._keep)
+            and not self._keep.null_count
+            and not pc.any(pc.and_(self._keep, self._until.is_null())).as_py()
             and np.all(at[1:] >= at[:-1])
             and np.all(members < self._sequence_at[-1])
             and np.all(self.profile < profiles)
@@ -87,11 +93,12 @@ class References:
         cls,
         baselines: Sequence[Baseline],
         *,
+        cohorts: Mapping[str, str] | None = None,
         enrolled: Sequence[EnrolledKey] = (),
         challenges: Sequence[Challenge] = (),
         roots: Sequence[bytes] = (),
     ) -> Self:
-        """A snapshot of these baselines, keys, challenges and pinned certificates (DER).
+        """A snapshot of these baselines, cohorts of machines, keys, challenges and pinned certificates (DER).
 
         Its bytes are the same whatever their order.
 
@@ -101,21 +108,29 @@ class References:
         sink = pa.BufferOutputStream()
         snapshot = Snapshot(sink)
         sequences: dict[bytes, int] = {}
-        profiles: dict[tuple[tuple[int, ...], ...], int] = {}
+        profiles: dict[tuple[tuple[Member, ...], ...], int] = {}
 
-        def number(sequence: EventSequence) -> int:
+        def member(allowed: Allowed) -> Member:
+            sequence = allowed.sequence
             if sequence.key not in sequences:
                 sequences[sequence.key] = snapshot.add_sequence(sequence)
-            return sequences[sequence.key]
+            return sequences[sequence.key], allowed.until, allowed.keep
 
         ordered = sorted(baselines, key=lambda b: (b.scope, b.id, b.version))
-        ima_sets = add_ima(snapshot, [baseline.ima for baseline in ordered if baseline.ima is not None])
-        numbers = [tuple(tuple(number(s) for s in allowed) for allowed in baseline.allowed) for baseline in ordered]
+        ima_sets = add_ima(snapshot, [one for baseline in ordered for one in baseline.ima_sets])
+        numbers = [tuple(tuple(member(a) for a in allowed) for allowed in baseline.allowed) for baseline in ordered]
         for baseline, allowed in zip(ordered, numbers, strict=True):
             if allowed not in profiles:
                 profiles[allowed] = snapshot.add_profile(allowed)
-            ima_set = None if baseline.ima is None else ima_sets[baseline.ima.key]
-            snapshot.add_baseline(profile=profiles[allowed], ima_set=ima_set, **baseline_facts(baseline))
+            snapshot.add_baseline(
+                **baseline_facts(baseline),
+                profile=profiles[allowed],
+                ima_set=None if baseline.ima is None else ima_sets[baseline.ima.key],
+                accepted=[asdict(one) for one in baseline.accepted],
+                ima_superseded=[{"set": ima_sets[old.ima.key], "until": old.until} for old in baseline.ima_superseded],
+            )
+        for machine, cohort in sorted((cohorts or {}).items()):
+            snapshot.add("cohorts", {"machine": machine, "cohort": cohort})
         add_identity(snapshot, enrolled, challenges, roots)
         snapshot.finish()
         data = sink.getvalue()
@@ -148,17 +163,26 @@ class References:
 
     @cached_property
     def _row_of(self) -> dict[str, int]:
-        """The row that counts for each machine: its newest active baseline, else its newest pending one."""
-        rows: dict[str, int] = {}
-        scopes, names, states = (self._baselines.field(name).to_pylist() for name in ("scope", "id", "state"))
-        for wanted in (State.PENDING, State.ACTIVE):  # later entries win, and rows are in the order of versions
-            for row, (scope, name, state) in enumerate(zip(scopes, names, states, strict=True)):
-                if scope == "machine" and state == wanted:
-                    rows[name] = row
-        return rows
+        """The row that counts for each machine: its own active baseline, its cohort's, or its own pending one."""
+        rows: dict[tuple[str, str, str], int] = {}
+        columns = (self._baselines.field(name).to_pylist() for name in ("scope", "state", "id"))
+        for row, key in enumerate(zip(*columns, strict=True)):
+            rows[key] = row  # the last wins, and rows are in the order of versions
+        row_of = {name: row for (scope, state, name), row in rows.items() if (scope, state) == ("machine", "pending")}
+        for machine, cohort in self.cohort_of.items():
+            if (of_cohort := rows.get(("cohort", State.ACTIVE, cohort))) is not None:
+                row_of[machine] = of_cohort
+        own = {name: row for (scope, state, name), row in rows.items() if (scope, state) == ("machine", "active")}
+        return row_of | own
+
+    @cached_property
+    def cohort_of(self) -> dict[str, str]:
+        """The cohort that the operator assigned each machine to."""
+        names = (self._cohorts.field(name).to_pylist() for name in ("machine", "cohort"))
+        return dict(zip(*names, strict=True))
 
     def find(self, machines: Sequence[str]) -> npt.NDArray[np.int64]:
-        """The baseline row of each machine, -1 where there is none."""
+        """The baseline row of each machine, its own or its cohort's, -1 where there is none."""
         row_of = self._row_of
         return np.fromiter((row_of.get(machine, -1) for machine in machines), np.int64, len(machines))
 
@@ -213,21 +237,30 @@ class References:
         """The baselines as an Arrow struct array, for verdict rows and listings."""
         return self._baselines
 
-    def sequences(self, profile: int, pcr: int) -> list[EventSequence]:
-        """The sequences that a profile allows a PCR, with their events."""
-        first, last = self._set_at[PCRS * profile + pcr : PCRS * profile + pcr + 2]
-        return [self._sequence(int(member)) for member in self._members[int(first) : int(last)]]
+    def allowed(self, profile: int, pcr: int) -> list[Allowed]:
+        """What a profile allows a PCR, the oldest first, with its events."""
+        first, last = self._set_at[PCRS * profile + pcr : PCRS * profile + pcr + 2].tolist()
+        times = zip(self._until[first:last].to_pylist(), self._keep[first:last].to_pylist(), strict=True)
+        members = self._members[first:last].tolist()
+        return [Allowed(self._sequence(m), *time) for m, time in zip(members, times, strict=True)]
+
+    def accepted(self, row: int) -> list[Accepted]:
+        """The findings that a baseline lives with."""
+        return [Accepted(**one) for one in self._baselines.field("accepted")[row].as_py()]
 
     def _sequence(self, index: int) -> EventSequence:
         chunk = int(np.searchsorted(self._sequence_at, index, side="right")) - 1
         row = self._sequences[chunk][index - int(self._sequence_at[chunk])].as_py()
         digests = {bank.name: row[f"digests_{bank.name}"] for bank in BANKS if row["banks"] >> bank.index & 1}
-        return EventSequence(row["start"], tuple(row["types"]), tuple(row["texts"]), digests)
+        given = {bank.name: row[f"value_{bank.name}"] for bank in BANKS if not row["banks"]}
+        values = {bank: value for bank, value in given.items() if value is not None}
+        types, texts, varies = (tuple(row[name]) for name in ("types", "texts", "varies"))
+        return EventSequence(row["start"], types, texts, digests, varies, values)
 
     def differs(
         self, bank: str, values: npt.NDArray[np.uint8], profile: npt.NDArray[np.uint32], mask: int
     ) -> npt.NDArray[np.uint32]:
-        """Which PCRs of each row, of those in the mask, hold a value that its profile does not allow in this bank.
+        """Which PCRs of each row, of those in the mask, hold no current value of its profile in this bank.
 
         ``values`` is uint8 of shape [n, 24, size], ``profile`` uint32 of shape [n]; numbers that are no profile differ
         everywhere.
@@ -236,19 +269,19 @@ class References:
         return _native.compare(values, profile, sets.set_at, sets.members, sets.allowed, mask)
 
     def allowed_value(self, bank: str, profile: int, pcr: int) -> bytes | None:
-        """One value that a profile allows a PCR in a bank, or None where it allows none."""
+        """A current value of a profile for a PCR in a bank, None where it has none."""
         sets = self._sets[bank]
         first, last = sets.set_at[PCRS * profile + pcr : PCRS * profile + pcr + 2]
         return sets.allowed[sets.members[int(first)]].tobytes() if last > first else None
 
     def _bank_sets(self, bank: str) -> _Sets:
-        """Members that lead to a value in this bank, and the values: one a sequence."""
+        """Current members that lead to a value in this bank, and the values: one a sequence."""
         size = BY_NAME[bank].size
         columns = [table.field(f"value_{bank}") for table in self._sequences]
         values = [np.frombuffer(c.buffers()[1], np.uint8)[size * c.offset :][: size * len(c)] for c in columns]
         allowed = np.concatenate([np.zeros(0, np.uint8), *values]).reshape(-1, size)
         valid = np.concatenate([np.zeros(0, np.bool_), *(c.is_valid().to_numpy(zero_copy_only=False) for c in columns)])
-        usable = valid[self._members]
+        usable = valid[self._members] & self._until.is_null().to_numpy(zero_copy_only=False)
         if usable.all():
             return _Sets(self._set_at, self._members, allowed)
         kept = np.concatenate([np.zeros(1, np.uint64), np.cumsum(usable, dtype=np.uint64)])

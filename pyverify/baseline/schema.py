@@ -1,6 +1,6 @@
 """The tables of a store, and how an older one is brought up to date.
 
-Rows are only ever added or change their state. Times of keys and challenges are microseconds since 1970 in UTC: whole
+Rows are only ever added. Times of keys, challenges and ends are microseconds since 1970 in UTC: whole
 numbers mean the same in every database.
 """
 
@@ -10,8 +10,8 @@ from typing import Final
 
 import sqlalchemy as sa
 
-VERSION: Final = "2"
-_OLDER: Final = ("1",)
+VERSION: Final = "3"
+_OLDER: Final = ("1", "2")
 
 _metadata: Final = sa.MetaData()
 about: Final = sa.Table(
@@ -28,13 +28,18 @@ sequence: Final = sa.Table(
     sa.Column("events", sa.String, nullable=False),
     # those of the banks one after the other, each bank's in the order of the events
     sa.Column("digests", sa.LargeBinary, nullable=False),
+    # JSON: positions of events that may have any digest
+    sa.Column("varies", sa.String, nullable=False),
+    # JSON: hex by bank, where no events are known
+    sa.Column("pcr_values", sa.String, nullable=False),
 )
 profile: Final = sa.Table(
     "profile",
     _metadata,
     sa.Column("id", sa.Integer, primary_key=True),
     sa.Column("key", sa.LargeBinary(32), nullable=False, unique=True),
-    # JSON: for each of 24 PCRs the ids of the sequences it may hold
+    # JSON: for each of 24 PCRs the sequences it may hold, the oldest first: the id of a current one, and
+    # [id, until, keep] of one that was superseded
     sa.Column("body", sa.String, nullable=False),
 )
 ima_path: Final = sa.Table(
@@ -74,6 +79,7 @@ baseline: Final = sa.Table(
     sa.Column("scope", sa.String, primary_key=True),
     sa.Column("id", sa.String, primary_key=True),
     sa.Column("version", sa.Integer, primary_key=True),
+    # pending or active, as it was added; what became of it are its transitions, and newer versions
     sa.Column("state", sa.String, nullable=False),
     sa.Column("profile", sa.ForeignKey("profile.id"), nullable=False),
     sa.Column("log_banks", sa.Integer, nullable=False),
@@ -84,6 +90,52 @@ baseline: Final = sa.Table(
     # null where the learning boot sent no IMA list
     sa.Column("ima_set", sa.ForeignKey("ima_set.id")),
     sa.Column("ima_violations", sa.Integer, nullable=False),
+    sa.Column("origin", sa.String, nullable=False),
+    # JSON: [[code, PCR, reason], ...]
+    sa.Column("accepted", sa.String, nullable=False),
+    # JSON: [[id of the IMA set, until], ...]
+    sa.Column("ima_superseded", sa.String, nullable=False),
+)
+# A pending version becomes active, an active one is revoked. That a newer one supersedes it needs no row.
+transition: Final = sa.Table(
+    "transition",
+    _metadata,
+    sa.Column("change", sa.ForeignKey("change.number"), primary_key=True),
+    sa.Column("scope", sa.String, primary_key=True),
+    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("version", sa.Integer, primary_key=True),
+    sa.Column("state", sa.String, nullable=False),
+    sa.ForeignKeyConstraint(["scope", "id", "version"], ["baseline.scope", "baseline.id", "baseline.version"]),
+)
+# The newest row of a machine counts, here and in what is ignored.
+cohort_member: Final = sa.Table(
+    "cohort_member",
+    _metadata,
+    sa.Column("machine", sa.String, primary_key=True),
+    sa.Column("change", sa.ForeignKey("change.number"), primary_key=True),
+    # null where it was taken out of its cohort
+    sa.Column("cohort", sa.String),
+)
+ignored: Final = sa.Table(
+    "ignored",
+    _metadata,
+    sa.Column("machine", sa.String, primary_key=True),
+    sa.Column("change", sa.ForeignKey("change.number"), primary_key=True),
+    sa.Column("until", sa.BigInteger, nullable=False),
+)
+# The first boot known of a machine that held a sequence of a PCR while an older one was still allowed.
+reached: Final = sa.Table(
+    "reached",
+    _metadata,
+    sa.Column("machine", sa.String, primary_key=True),
+    sa.Column("pcr", sa.Integer, primary_key=True),
+    sa.Column("sequence", sa.ForeignKey("sequence.id"), primary_key=True),
+    # of its challenge, where that was fresh
+    sa.Column("issued_at", sa.BigInteger),
+    sa.Column("boot_seq", sa.BigInteger),
+    sa.Column("collected_at", sa.BigInteger),
+    sa.Column("boot", sa.String, nullable=False),
+    sa.Column("change", sa.ForeignKey("change.number"), nullable=False),
 )
 enrolled: Final = sa.Table(
     "enrolled",
@@ -148,8 +200,13 @@ _ADDED: Final = (
     ("change", "who", "VARCHAR"),
     ("baseline", "ima_set", "INTEGER REFERENCES ima_set (id)"),
     ("baseline", "ima_violations", "INTEGER NOT NULL DEFAULT 0"),
+    ("sequence", "varies", "VARCHAR NOT NULL DEFAULT '[]'"),
+    ("sequence", "pcr_values", "VARCHAR NOT NULL DEFAULT '{}'"),
+    ("baseline", "origin", "VARCHAR NOT NULL DEFAULT 'first-seen'"),
+    ("baseline", "accepted", "VARCHAR NOT NULL DEFAULT '[]'"),
+    ("baseline", "ima_superseded", "VARCHAR NOT NULL DEFAULT '[]'"),
 )
-"""Columns that stores of version 1 do not have."""
+"""Columns that older stores do not have."""
 
 
 def create(connection: sa.Connection) -> None:

@@ -6,8 +6,9 @@ section 6). Sequences come in chunks, so that a snapshot is written and read wit
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -18,8 +19,9 @@ from pyverify import _native
 from pyverify.algorithms import BANKS, BY_NAME, PCRS, mask_of
 from pyverify.baseline.model import ALL_ONES, Baseline, EventSequence
 
-VERSION: Final = 2
+VERSION: Final = 3
 
+_TIME: Final = pa.timestamp("us", "UTC")
 _BASELINE: Final = pa.struct(
     [
         ("scope", pa.string()),
@@ -33,6 +35,9 @@ _BASELINE: Final = pa.struct(
         ("evidence_id", pa.binary(32)),
         ("ima_set", pa.uint32()),  # null where the learning boot sent no list
         ("ima_violations", pa.uint32()),
+        ("origin", pa.string()),
+        ("accepted", pa.list_(pa.struct([("code", pa.string()), ("pcr", pa.uint8()), ("reason", pa.string())]))),
+        ("ima_superseded", pa.list_(pa.struct([("set", pa.uint32()), ("until", _TIME)]))),
     ]
 )
 _SEQUENCE: Final = pa.struct(
@@ -41,6 +46,7 @@ _SEQUENCE: Final = pa.struct(
         ("banks", pa.uint32()),  # those in which it leads to a value
         ("types", pa.list_(pa.uint32())),
         ("texts", pa.list_(pa.string())),
+        ("varies", pa.list_(pa.uint32())),
         *((f"digests_{bank.name}", pa.large_binary()) for bank in BANKS),
         *((f"value_{bank.name}", pa.binary(bank.size)) for bank in BANKS),
     ]
@@ -52,7 +58,6 @@ _IMA_MEMBER: Final = pa.struct(
         ("digest", pa.binary(_native.IMA_DIGEST_ROOM)),  # zeros after its own bytes
     ]
 )
-_TIME: Final = pa.timestamp("us", "UTC")
 _ENROLLED: Final = pa.struct(
     [
         ("machine", pa.string()),
@@ -71,6 +76,17 @@ _CHALLENGE: Final = pa.struct(
         ("spent_by", pa.binary(32)),  # SHA-256 of the attest that used it first; null where none did
     ]
 )
+_REACHED: Final = pa.struct(
+    [
+        ("machine", pa.string()),
+        ("pcr", pa.uint8()),
+        ("sequence", pa.uint32()),
+        ("issued_at", _TIME),
+        ("boot_seq", pa.int64()),
+        ("collected_at", _TIME),
+        ("boot", pa.string()),
+    ]
+)
 SCHEMA: Final = pa.schema(
     [
         ("version", pa.int32()),
@@ -78,10 +94,15 @@ SCHEMA: Final = pa.schema(
         # profile p allows PCR c the sequences members[set_at[24 p + c] : set_at[24 p + c + 1]]
         ("set_at", pa.large_list(pa.uint64())),
         ("members", pa.large_list(pa.uint32())),
+        ("until", pa.large_list(_TIME)),  # of each member; null where it is a current one
+        ("keep", pa.large_list(pa.bool_())),
         ("sequences", pa.large_list(_SEQUENCE)),
         ("ima_paths", pa.large_list(pa.large_binary())),  # each once
         ("ima_members", pa.large_list(_IMA_MEMBER)),  # in the order of path, kind, digest
         ("ima_sets", pa.large_list(pa.large_list(pa.uint32()))),  # numbers of members, increasing
+        ("cohorts", pa.large_list(pa.struct([("machine", pa.string()), ("cohort", pa.string())]))),
+        ("ignored", pa.large_list(pa.struct([("machine", pa.string()), ("until", _TIME), ("reason", pa.string())]))),
+        ("reached", pa.large_list(_REACHED)),
         ("enrolled", pa.large_list(_ENROLLED)),  # in the order of ak_name
         ("challenges", pa.large_list(_CHALLENGE)),  # in the order of ak_name, issued_at, nonce
         ("roots", pa.large_list(pa.large_binary())),  # DER
@@ -102,15 +123,20 @@ BASELINE_FACTS: Final = (
     "boot",
     "evidence_id",
     "ima_violations",
+    "origin",
 )
-"""What a baseline is beside its profile and its IMA set, in a snapshot and in a store."""
+"""What a baseline is beside its profile, its IMA sets and what is accepted, in a snapshot and in a store."""
 
 
 def baseline_facts(baseline: Baseline) -> dict[str, Any]:
     """The facts of a baseline as a row has them: banks as masks."""
     facts = {name: getattr(baseline, name) for name in BASELINE_FACTS}
     masks = {"log_banks": mask_of(baseline.log_banks), "quoted_banks": mask_of(baseline.quoted_banks)}
-    return {**facts, **masks, "state": str(baseline.state)}
+    return {**facts, **masks, "state": str(baseline.state), "origin": str(baseline.origin)}
+
+
+Member: TypeAlias = tuple[int, datetime.datetime | None, bool]
+"""One of the sequences that a PCR may hold: its number, and ``until`` and ``keep`` of ``model.Allowed``."""
 
 
 class Snapshot:
@@ -121,27 +147,28 @@ class Snapshot:
         self._n_sequences = 0
         self._waiting: dict[str, list[Any]] = {}
         self._sizes: list[int] = []
-        self._members: list[int] = []
+        self._members: list[Member] = []
 
     def add_sequence(self, sequence: EventSequence) -> int:
         """One sequence of events; the caller sees to it that equal ones come once."""
         digests = {f"digests_{bank}": data for bank, data in sequence.digests.items()}
-        facts = {"start": sequence.start, "types": sequence.types, "texts": sequence.texts}
-        self.add("sequences", {**facts, **digests, "banks": mask_of(list(sequence.digests))})
+        values = {f"value_{bank}": value for bank, value in sequence.values.items()}
+        facts = {name: getattr(sequence, name) for name in ("start", "types", "texts", "varies")}
+        self.add("sequences", {**facts, **digests, **values, "banks": mask_of(list(sequence.digests))})
         self._n_sequences += 1
         return self._n_sequences - 1
 
-    def add_profile(self, allowed: Iterable[Sequence[int]]) -> int:
-        """For each of the 24 PCRs the numbers of the sequences that it may hold."""
+    def add_profile(self, allowed: Iterable[Sequence[Member]]) -> int:
+        """For each of the 24 PCRs the sequences that it may hold."""
         profile = len(self._sizes) // PCRS
         for members in allowed:
             self._sizes.append(len(members))
             self._members.extend(members)
         return profile
 
-    def add_baseline(self, *, profile: int, ima_set: int | None, **facts: Any) -> None:
-        """One baseline: profile, IMA set and :data:`BASELINE_FACTS`. They come sorted by scope, id and version."""
-        self.add("baselines", {**facts, "profile": profile, "ima_set": ima_set})
+    def add_baseline(self, **facts: Any) -> None:
+        """One baseline, all its fields. They come sorted by scope, id and version."""
+        self.add("baselines", facts)
 
     def add_ima_member(self, path: int, kind: int, digest: bytes) -> None:
         """One digest that a name may have; they come sorted."""
@@ -160,7 +187,13 @@ class Snapshot:
         self._flush()
         set_at = np.zeros(len(self._sizes) + 1, np.uint64)
         np.cumsum(self._sizes, out=set_at[1:])
-        self._write(set_at=pa.array(set_at), members=pa.array(self._members, pa.uint32()))
+        numbers, until, keep = ([member[i] for member in self._members] for i in range(3))
+        self._write(
+            set_at=pa.array(set_at),
+            members=pa.array(numbers, pa.uint32()),
+            until=pa.array(until, _TIME),
+            keep=pa.array(keep, pa.bool_()),
+        )
         self._writer.close()
 
     def _flush(self) -> None:
@@ -183,15 +216,15 @@ class Snapshot:
 
 
 def _with_values(sequences: pa.StructArray) -> pa.StructArray:
-    """The sequences with the value that each leads to, replayed in every bank."""
+    """The sequences with the value that each leads to, replayed in every bank; values that were given stay."""
     columns = {field.name: sequences.field(field.name) for field in _SEQUENCE}
     starts = columns["start"].to_numpy()
     for bank in BANKS:
         digests = columns[f"digests_{bank.name}"]
         values = _replayed(bank.name, starts, digests)
         column = pa.Array.from_buffers(pa.binary(bank.size), len(values), [None, pa.py_buffer(values)])
-        absent = pa.nulls(len(values), pa.binary(bank.size))
-        columns[f"value_{bank.name}"] = pc.if_else(digests.is_valid(), column, absent)
+        given = columns[f"value_{bank.name}"]
+        columns[f"value_{bank.name}"] = pc.if_else(digests.is_valid(), column, given)
     return pa.StructArray.from_arrays(list(columns.values()), fields=list(_SEQUENCE))
 
 

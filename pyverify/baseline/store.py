@@ -10,9 +10,8 @@ from __future__ import annotations
 import contextlib
 import datetime
 import hashlib
-import json
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Self
@@ -20,12 +19,14 @@ from typing import Any, Final, Self
 import pyarrow as pa
 import sqlalchemy as sa
 
-from pyverify.algorithms import BANKS, BY_NAME, PCRS, banks_of, mask_of
 from pyverify.baseline import schema
-from pyverify.baseline.ima_rows import intern_sets, write_sets
-from pyverify.baseline.model import Baseline, EventSequence, State
+from pyverify.baseline.frozen import write_snapshot
+from pyverify.baseline.identity import to_micros
+from pyverify.baseline.ima_rows import intern_sets
+from pyverify.baseline.model import Allowed, Baseline
 from pyverify.baseline.references import References
-from pyverify.baseline.snapshot import BASELINE_FACTS, Snapshot, baseline_facts
+from pyverify.baseline.rows import accepted_json, profile_body, profile_key, sequence_row, to_json
+from pyverify.baseline.snapshot import Snapshot, baseline_facts
 from pyverify.errors import ReferencesError, StoreError
 
 _CHUNK: Final = 500
@@ -89,31 +90,7 @@ class Store:
         if not baselines:
             return
         with self.changing(action, reason) as (connection, number):
-            profiles = self._intern_profiles(connection, baselines)
-            ima_sets = intern_sets(partial(_intern, connection), [b.ima for b in baselines if b.ima is not None])
-            rows = [
-                {
-                    **baseline_facts(b),
-                    "profile": profiles[_profile_key(b)],
-                    "ima_set": None if b.ima is None else ima_sets[b.ima.key],
-                    "change": number,
-                }
-                for b in baselines
-            ]
-            try:
-                connection.execute(schema.baseline.insert(), rows)
-            except sa.exc.IntegrityError as error:
-                raise StoreError(f"a baseline that was to be added exists already: {_reason(error)}") from error
-
-    def _intern_profiles(self, connection: sa.Connection, baselines: Sequence[Baseline]) -> dict[bytes, int]:
-        sequences = {s.key: s for baseline in baselines for allowed in baseline.allowed for s in allowed}
-        sequence_id = _intern(connection, schema.sequence, {key: _sequence_row(s) for key, s in sequences.items()})
-        bodies = {}
-        for baseline in baselines:
-            if (key := _profile_key(baseline)) not in bodies:
-                ids = [[sequence_id[s.key] for s in allowed] for allowed in baseline.allowed]
-                bodies[key] = {"body": json.dumps(ids, separators=(",", ":"))}
-        return _intern(connection, schema.profile, bodies)
+            insert_baselines(connection, number, baselines)
 
     def references(self) -> References:
         """The snapshot to verify against: rows of the store to columns of a file, never all of them in memory.
@@ -122,8 +99,8 @@ class Store:
         """
         with tempfile.NamedTemporaryFile(prefix="pyverify-references-") as file:
             try:
-                with pa.OSFile(file.name, "wb") as sink:
-                    self._write(Snapshot(sink))
+                with pa.OSFile(file.name, "wb") as sink, self.reading() as connection:
+                    write_snapshot(connection, Snapshot(sink))
             except (pa.ArrowException, ValueError, TypeError, OverflowError, RecursionError) as error:
                 raise StoreError(f"the store holds values that cannot be: {error}") from error
             digest = hashlib.file_digest(file, "sha256").digest()
@@ -132,12 +109,6 @@ class Store:
                     return References(mapped.read_buffer(), digest)
             except ReferencesError as error:
                 raise StoreError(f"the store contradicts itself: {error}") from error
-
-    def _write(self, snapshot: Snapshot) -> None:
-        with self.reading() as connection:
-            _write_baselines(connection, snapshot)
-            _write_identity(connection, snapshot)
-        snapshot.finish()
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[sa.Connection]:
@@ -169,48 +140,43 @@ class Store:
             yield connection, number
 
 
-def _write_baselines(connection: sa.Connection, snapshot: Snapshot) -> None:
-    table = schema.baseline
-    numbers = {
-        row.id: snapshot.add_sequence(_parse_sequence(row)) for row in _stream(connection, sa.select(schema.sequence))
-    }
-    profiles = {
-        row.id: snapshot.add_profile(_parse_profile(row.body, numbers))
-        for row in _stream(connection, sa.select(schema.profile))
-    }
-    ima_sets = write_sets(snapshot, partial(_stream, connection))
-    for row in _stream(connection, sa.select(table).order_by(table.c.scope, table.c.id, table.c.version)):
-        has_set = row.ima_set is None or row.ima_set in ima_sets
-        banks_are_masks = all(0 <= mask < 1 << len(BANKS) for mask in (row.log_banks, row.quoted_banks))
-        if row.profile not in profiles or row.state not in list(State) or not banks_are_masks or not has_set:
-            raise StoreError(f"the store contradicts itself: the baseline of {row.id!r} is damaged")
-        facts = {name: getattr(row, name) for name in BASELINE_FACTS}
-        snapshot.add_baseline(profile=profiles[row.profile], ima_set=ima_sets.get(row.ima_set), **facts)
+def insert_baselines(connection: sa.Connection, number: int, baselines: Sequence[Baseline]) -> None:
+    """Adds baselines within a change; what they refer to is added where it is not there yet.
+
+    Raises:
+        StoreError: one of them is there already.
+    """
+    profiles = intern_profiles(connection, [baseline.allowed for baseline in baselines])
+    sets = intern_sets(partial(intern, connection), [one for baseline in baselines for one in baseline.ima_sets])
+    rows = [
+        {
+            **baseline_facts(b),
+            "profile": profiles[profile_key(b.allowed)],
+            "ima_set": None if b.ima is None else sets[b.ima.key],
+            "accepted": accepted_json(b.accepted),
+            "ima_superseded": to_json([[sets[old.ima.key], to_micros(old.until)] for old in b.ima_superseded]),
+            "change": number,
+        }
+        for b in baselines
+    ]
+    try:
+        connection.execute(schema.baseline.insert(), rows)
+    except sa.exc.IntegrityError as error:
+        raise StoreError(f"a baseline that was to be added exists already: {_reason(error)}") from error
 
 
-def _write_identity(connection: sa.Connection, snapshot: Snapshot) -> None:
-    key, asked, spent = schema.enrolled, schema.challenge, schema.spent
-    columns = (key.c.machine, key.c.ak_name, key.c.since, key.c.until, key.c.level, key.c.sm2_mode)
-    for row in _stream(connection, sa.select(*columns).order_by(key.c.ak_name)):
-        snapshot.add("enrolled", row._asdict())
-    is_same = sa.and_(asked.c.ak_name == spent.c.ak_name, asked.c.nonce == spent.c.nonce)
-    challenges = sa.select(asked.c.ak_name, asked.c.nonce, asked.c.issued_at, spent.c.attest.label("spent_by"))
-    order = (asked.c.ak_name, asked.c.issued_at, asked.c.nonce)
-    for row in _stream(connection, challenges.select_from(asked.outerjoin(spent, is_same)).order_by(*order)):
-        snapshot.add("challenges", row._asdict())
-    for der in connection.scalars(sa.select(schema.root.c.certificate).order_by(schema.root.c.key)):
-        snapshot.add("roots", der)
+def intern_profiles(connection: sa.Connection, profiles: Sequence[Sequence[Sequence[Allowed]]]) -> dict[bytes, int]:
+    """Ids of profiles by their keys; what is not in the store yet is added."""
+    sequences = {a.sequence.key: a.sequence for profile in profiles for members in profile for a in members}
+    ids = intern(connection, schema.sequence, {key: sequence_row(s) for key, s in sequences.items()})
+    bodies = {}
+    for profile in profiles:
+        if (key := profile_key(profile)) not in bodies:
+            bodies[key] = {"body": profile_body(profile, ids)}
+    return intern(connection, schema.profile, bodies)
 
 
-def _profile_key(baseline: Baseline) -> bytes:
-    """SHA-256 over the keys of the sequences, PCR by PCR with their counts."""
-    parts: Iterable[bytes] = (
-        len(allowed).to_bytes(4, "big") + b"".join(s.key for s in allowed) for allowed in baseline.allowed
-    )
-    return hashlib.sha256(b"".join(parts)).digest()
-
-
-def _intern(connection: sa.Connection, table: sa.Table, rows: dict[bytes, dict[str, Any]]) -> dict[bytes, int]:
+def intern(connection: sa.Connection, table: sa.Table, rows: dict[bytes, dict[str, Any]]) -> dict[bytes, int]:
     """Ids of the rows with these keys; those that are not there yet are added."""
     ids = _look_up(connection, table, list(rows))
     missing = [key for key in rows if key not in ids]
@@ -226,44 +192,6 @@ def _look_up(connection: sa.Connection, table: sa.Table, keys: list[bytes]) -> d
         query = sa.select(table.c.key, table.c.id).where(table.c.key.in_(keys[at : at + _CHUNK]))
         ids |= {bytes(row.key): row.id for row in connection.execute(query)}
     return ids
-
-
-def _stream(connection: sa.Connection, query: sa.Select[Any]) -> sa.Result[Any]:
-    return connection.execution_options(yield_per=_CHUNK).execute(query)
-
-
-def _sequence_row(sequence: EventSequence) -> dict[str, Any]:
-    return {
-        "start": sequence.start,
-        "banks": mask_of(list(sequence.digests)),
-        "events": json.dumps(list(zip(sequence.types, sequence.texts, strict=True)), separators=(",", ":")),
-        "digests": b"".join(sequence.digests[bank.name] for bank in BANKS if bank.name in sequence.digests),
-    }
-
-
-def _parse_sequence(row: Any) -> EventSequence:
-    try:
-        types, texts = zip(*json.loads(row.events), strict=True) if row.events != "[]" else ((), ())
-        digests, at = {}, 0
-        for bank in banks_of(row.banks):
-            size = len(types) * BY_NAME[bank].size
-            digests[bank] = row.digests[at : at + size]
-            at += size
-        if at != len(row.digests) or not all(isinstance(text, str) for text in texts):
-            raise ValueError(f"{len(row.digests)} bytes of digests instead of {at}")
-    except (ValueError, TypeError) as error:
-        raise StoreError(f"sequence {row.id} of the store does not parse: {error}") from error
-    return EventSequence(row.start, types, texts, digests)
-
-
-def _parse_profile(body: str, numbers: dict[int, int]) -> list[list[int]]:
-    try:
-        profile = [[numbers[i] for i in allowed] for allowed in json.loads(body)]
-    except (ValueError, KeyError, TypeError) as error:
-        raise StoreError(f"a profile of the store does not parse: {error!r}") from error
-    if len(profile) != PCRS:
-        raise StoreError(f"a profile of the store has {len(profile)} PCRs instead of {PCRS}")
-    return profile
 
 
 def _reason(error: BaseException) -> str:

@@ -19,7 +19,7 @@ from pyverify.appraise.policy import Policy
 from pyverify.appraise.rows import conform
 from pyverify.appraise.verdict import Outcome, finding_of
 from pyverify.baseline.enrollment import Enrollment
-from pyverify.baseline.model import Baseline, EventSequence, State, event_sequences
+from pyverify.baseline.model import Allowed, Baseline, EventSequence, State, event_sequences
 from pyverify.baseline.store import Store
 from pyverify.evidence.eventlog import EventLog
 from pyverify.evidence.ima import Flag
@@ -171,7 +171,7 @@ def _learn_one(
         id=verdict["machine"],
         version=1,
         state=state,
-        allowed=tuple((sequence,) for sequence in event_sequences(log, shared)),
+        allowed=tuple((Allowed(sequence),) for sequence in event_sequences(log, shared)),
         log_banks=banks,
         quoted_banks=tuple(proof["bank"] for proof in verdict["pcrs_proven"]),
         boot=verdict["boot"],
