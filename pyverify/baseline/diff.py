@@ -9,6 +9,7 @@ from bisect import bisect_left
 from collections import defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 Kind = Literal["added", "removed", "changed", "moved"]
@@ -23,6 +24,14 @@ class Change:
     actual: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class Hunk:
+    """A run of positions in the expected sequence and the run in the actual one that stands in its place."""
+
+    expected: range
+    actual: range
+
+
 def diff(expected: Sequence[bytes], actual: Sequence[bytes]) -> list[Change]:
     """The changes that turn one sequence of digests into the other, in the order of the actual one.
 
@@ -30,25 +39,41 @@ def diff(expected: Sequence[bytes], actual: Sequence[bytes]) -> list[Change]:
     order (the longest increasing run) stand, the others moved. Left-overs between two standing pairs are matched one
     to one as changed, and what then remains is removed or added.
     """
+    pairs, standing = _pairs(expected, actual)
+    kept = set(standing)
+    changes = [Change("moved", e, a) for e, a in pairs if (e, a) not in kept]
+    paired_expected, paired_actual = {e for e, _ in pairs}, {a for _, a in pairs}
+    for hunk in _between(standing):
+        gone = [e for e in hunk.expected if e not in paired_expected]
+        new = [a for a in hunk.actual if a not in paired_actual]
+        both = min(len(gone), len(new))
+        changes += [Change("changed", e, a) for e, a in zip(gone[:both], new[:both], strict=True)]
+        changes += [Change("removed", e, None) for e in gone[both:]]
+        changes += [Change("added", None, a) for a in new[both:]]
+    return sorted(changes, key=_position)
+
+
+def hunks(expected: Sequence[bytes], actual: Sequence[bytes]) -> list[Hunk]:
+    """The runs that differ, as :func:`diff` pairs the rest: replace each by the other, and one sequence is the other.
+
+    What moved is in two of them: gone in one place, new in the other.
+    """
+    return [hunk for hunk in _between(_pairs(expected, actual)[1]) if hunk.expected or hunk.actual]
+
+
+def _pairs(expected: Sequence[bytes], actual: Sequence[bytes]) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    """Pairs of equal digests between the ends that stand, and those of them that stand; then the end of what is
+    between, with the start before it as the first that stands."""
     head = _common_head(expected, actual)
     tail = _common_head(expected[head:][::-1], actual[head:][::-1])
     inner_expected = range(head, len(expected) - tail)
     inner_actual = range(head, len(actual) - tail)
     pairs = _pair(expected, actual, inner_expected, inner_actual)
-    standing = _longest_increasing(pairs)
-    kept = set(standing)
-    changes = [Change("moved", e, a) for e, a in pairs if (e, a) not in kept]
-    paired_expected, paired_actual = {e for e, _ in pairs}, {a for _, a in pairs}
-    previous = (head - 1, head - 1)
-    for stand in [*standing, (inner_expected.stop, inner_actual.stop)]:
-        gone = [e for e in range(previous[0] + 1, stand[0]) if e not in paired_expected]
-        new = [a for a in range(previous[1] + 1, stand[1]) if a not in paired_actual]
-        both = min(len(gone), len(new))
-        changes += [Change("changed", e, a) for e, a in zip(gone[:both], new[:both], strict=True)]
-        changes += [Change("removed", e, None) for e in gone[both:]]
-        changes += [Change("added", None, a) for a in new[both:]]
-        previous = stand
-    return sorted(changes, key=_position)
+    return pairs, [(head - 1, head - 1), *_longest_increasing(pairs), (inner_expected.stop, inner_actual.stop)]
+
+
+def _between(standing: list[tuple[int, int]]) -> list[Hunk]:
+    return [Hunk(range(e + 1, f), range(a + 1, b)) for (e, a), (f, b) in pairwise(standing)]
 
 
 def _position(change: Change) -> tuple[int, int]:

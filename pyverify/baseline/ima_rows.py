@@ -19,6 +19,9 @@ from pyverify.evidence.ima_set import ImaSet, Member, digest_size
 _MEMBER: Final = struct.Struct(">QI")  # id of the path, kind; the digest follows
 _IDS: Final = "<u4"
 
+CHUNK: Final = 500
+"""Ids looked up in one statement: SQLite allows 999 parameters in its oldest builds still about."""
+
 Intern = Callable[[sa.Table, dict[bytes, dict[str, Any]]], dict[bytes, int]]
 """Adds the rows of a table that are not there yet: ids by their keys."""
 
@@ -69,6 +72,36 @@ def write_sets(snapshot: Snapshot, stream: Callable[[sa.Select[Any]], Iterable[A
         numbers[row.id] = len(numbers)
         snapshot.add("ima_sets", np.sort(found))
     return numbers
+
+
+def read_sets(connection: sa.Connection, ids: Iterable[int]) -> dict[int, ImaSet]:
+    """Some sets of a store, by their ids.
+
+    Raises:
+        StoreError: rows that refer to what is not there, or are none.
+    """
+    path, member, one = schema.ima_path, schema.ima_member, schema.ima_set
+    wanted: dict[int, list[int]] = {}
+    for row in connection.execute(sa.select(one).where(one.c.id.in_(sorted(set(ids))))):
+        wanted[row.id] = np.frombuffer(row.members, _IDS).tolist()
+    members = _by_id(connection, member, {number for numbers in wanted.values() for number in numbers})
+    parsed = {number: _parse(bytes(key)) for number, key in members.items()}
+    paths = _by_id(connection, path, {path_id for path_id, _, _ in parsed.values()})
+    try:
+        known = {n: Member(bytes(paths[path_id]), kind, digest) for n, (path_id, kind, digest) in parsed.items()}
+        return {name: ImaSet(known[number] for number in numbers) for name, numbers in wanted.items()}
+    except KeyError as error:
+        raise StoreError("the store contradicts itself: an IMA set refers to what is not there") from error
+
+
+def _by_id(connection: sa.Connection, table: sa.Table, ids: set[int]) -> dict[int, bytes]:
+    """The keys of rows by their ids."""
+    ordered = sorted(ids)
+    found: dict[int, bytes] = {}
+    for at in range(0, len(ordered), CHUNK):
+        query = sa.select(table.c.id, table.c.key).where(table.c.id.in_(ordered[at : at + CHUNK]))
+        found |= {row.id: row.key for row in connection.execute(query)}
+    return found
 
 
 class _Numbers:
