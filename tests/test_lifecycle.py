@@ -82,7 +82,7 @@ def test_a_cohort_is_its_own_baseline_and_its_machines(store):
     life.assign(None, ["b"], **WHO)
     assert life.approve(Selection(cohort="web"), [kernel_edit()], at=NOW, old=OLD, **WHO).concerned == 2
     references = store.references()
-    assert references.cohort_of == {"a": "web", "x": "web"}
+    assert references.machines.cohort_of == {"a": "web", "x": "web"}
     assert len(allowed(references, "a", 8)) == len(allowed(references, "x", 8)) == 2
     assert len(allowed(references, "b", 8)) == 1
 

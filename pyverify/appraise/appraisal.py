@@ -6,7 +6,7 @@ It is a pure function of its inputs. Whatever is wrong with a row becomes a find
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -31,11 +31,13 @@ from pyverify.appraise.structure import fault_findings
 from pyverify.appraise.verdict import BASELINE_TYPE, SCHEMA_VERSION, Claim, Verdict
 from pyverify.appraise.verdict_table import bank_masks, masks_in, outcomes, verdict_table
 from pyverify.baseline.ima_columns import NO_SET
+from pyverify.baseline.model import Accepted
 from pyverify.baseline.references import References
 from pyverify.errors import UsageError
 from pyverify.evidence.bundle import Evidence, evidence_batch
 from pyverify.evidence.columns import Ragged
 from pyverify.evidence.ima import PCR as IMA_PCR
+from pyverify.evidence.text import escape
 from pyverify.findings import Finding, Severity
 from pyverify.replay import Replayed, replay
 
@@ -98,10 +100,17 @@ _NOT_QUOTED: Final = _Quoted(PcrValues({}, {}), {}, {}, np.zeros(0, np.bool_))
 class Appraisal:
     """The appraisal of one batch, step by step over its columns."""
 
-    def __init__(self, batch: pa.RecordBatch, references: References, policy: Policy, as_of: datetime.datetime) -> None:
+    def __init__(
+        self,
+        batch: pa.RecordBatch,
+        references: References,
+        policy: Policy,
+        as_of: datetime.datetime,
+        accepted: Sequence[Accepted] = (),
+    ) -> None:
+        """``accepted`` is lived with by all rows, beside what their baselines say."""
         self.batch, self.references, self.policy, self.as_of = conform(batch), references, policy, as_of
         self.n = len(batch)
-        self.findings = FindingColumns(self.n)
         self.attestation: Attestation | None = None
         self.logs = Ragged.from_arrow(self.batch.column("event_log"))
         self.digests = log_digests(self.logs)
@@ -110,6 +119,7 @@ class Appraisal:
         self.baseline = references.find(self.machines)
         self.known = self.baseline >= 0
         self.baseline_index = pa.array(np.where(self.known, self.baseline, 0), mask=~self.known)
+        self.findings = FindingColumns(self.n, self._accepted(accepted))
 
     def verdicts(self) -> pa.RecordBatch:
         """All steps, in the order in which findings read best."""
@@ -150,7 +160,9 @@ class Appraisal:
             self.batch,
             references=self.references,
             baseline=np.where(judged, self.baseline, -1),
+            of_cohort=self.references.find_cohorts(self.machines),
             judged=judgeable,
+            as_of=self.as_of,
             values=at_start.values,
             usable=at_start.usable,
             quoted=quoted.for_ima,
@@ -158,7 +170,32 @@ class Appraisal:
             policy=self.policy,
             findings=self.findings,
         )
+        self._tell_ignored()
         return self._table(judged, comparison, masks, quoted.proven, empty, stage_values, ima)
+
+    def _accepted(self, by_all: Sequence[Accepted]) -> dict[tuple[str, int | None], dict[int, str]]:
+        """For each code and PCR the rows that live with such a finding, and why."""
+        found: dict[tuple[str, int | None], dict[int, str]] = {}
+        own = np.unique(self.baseline[self.known])
+        known = {row: self.references.accepted(row) for row in own[self.references.has_accepted[own]].tolist()}
+        if not by_all and not known:
+            return found
+        for row, baseline in enumerate(self.baseline.tolist()):
+            for one in (*by_all, *known.get(baseline, ())):
+                found.setdefault((one.code, one.pcr), {})[row] = one.reason
+        return found
+
+    def _tell_ignored(self) -> None:
+        """Alerts that are silenced are told of as such: what is ignored is still not trusted."""
+        ignored = self.references.machines.ignored
+        if not ignored:
+            return
+        for row in np.flatnonzero(self.findings.high | self.findings.error).tolist():
+            until, reason = ignored.get(self.machines[row], (self.as_of, None))
+            if until > self.as_of:
+                why = f": {escape(reason)}" if reason else ""
+                words = f"ignored until {until:%Y-%m-%d %H:%M} UTC{why}; it is untrusted all the same"
+                self.findings.add(row, Finding("baseline.ignored", Severity.HIGH, words))
 
     def _hold_against_quotes(
         self,
@@ -341,9 +378,14 @@ class Appraisal:
             "pcrs_proven": bank_masks(proven, self.n),
             "pcrs_unproven": bank_masks(unproven, self.n),
             "stages": stage_columns(differs, judged, policy.compare_mask, shown, ima.judged, ima.bad),
+            "cohort": self._cohorts(),
             "findings": self.findings.to_arrow(),
         }
         return verdict_table(self.n, columns)
+
+    def _cohorts(self) -> list[str | None] | None:
+        cohort_of = self.references.machines.cohort_of
+        return [cohort_of.get(machine) for machine in self.machines] if cohort_of else None
 
     def _optional(self, name: str) -> Any:
         return self.batch.column(name) if name in self.batch.schema.names else None

@@ -7,6 +7,7 @@ and all bytes of the digest; entries that are missing or in another order are no
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Self
@@ -27,7 +28,7 @@ from pyverify.evidence.ima import PCR, Flag, ImaColumns
 from pyverify.evidence.ima_list import fault_words
 from pyverify.evidence.ima_relabelled import relabelled
 from pyverify.evidence.ima_replay import BootAggregate, ImaReplay, boot_aggregate
-from pyverify.evidence.ima_set import ADDED, CHANGED
+from pyverify.evidence.ima_set import ADDED, CHANGED, OK
 from pyverify.findings import Finding, Severity
 
 Mask = npt.NDArray[np.bool_]
@@ -49,6 +50,7 @@ class _Facts:
     """What is known of some rows beside their lists: see :func:`judge_ima`."""
 
     set_of: npt.NDArray[np.uint32]
+    cohort_set: npt.NDArray[np.uint32]
     violations: npt.NDArray[np.int64]  # of the learning boot; -1 without a baseline
     values: Mapping[str, npt.NDArray[np.uint8]]
     usable: Mapping[str, Mask]
@@ -59,6 +61,7 @@ class _Facts:
         """Those of these rows."""
         return type(self)(
             self.set_of[rows],
+            self.cohort_set[rows],
             self.violations[rows],
             {bank: values[rows] for bank, values in self.values.items()},
             {bank: usable[rows] for bank, usable in self.usable.items()},
@@ -72,7 +75,9 @@ def judge_ima(
     *,
     references: References,
     baseline: npt.NDArray[np.int64],
+    of_cohort: npt.NDArray[np.int64],
     judged: Mask,
+    as_of: datetime.datetime,
     values: Mapping[str, npt.NDArray[np.uint8]],
     usable: Mapping[str, Mask],
     quoted: Mapping[str, npt.NDArray[np.uint32]],
@@ -87,7 +92,9 @@ def judge_ima(
         references: what was learned.
         baseline: the row in the references that each is held against, int64 of shape [n], -1 for none: then a list is
             judged by itself.
+        of_cohort: the row of the active baseline of each machine's cohort, -1 for none.
         judged: the rows to look at, bool of shape [n].
+        as_of: the time of the verdicts: what was replaced is allowed for a while.
         values: by bank the PCR values that the event logs lead to, uint8 of shape [n, 24, size].
         usable: by bank the rows that have such values, bool of shape [n].
         quoted: by bank the PCRs of each row that quotes prove, a bit each, uint32 of shape [n]. Empty where quotes are
@@ -101,15 +108,18 @@ def judge_ima(
     if policy.ima == "no":
         return result
     known = judged & (baseline >= 0)
+    learned, set_of_baseline = references.ima_at(as_of)
     set_of, violations = np.full(n, NO_SET, np.uint32), np.full(n, -1, np.int64)
-    set_of[known] = references.ima_set[baseline[known]]
+    set_of[known] = set_of_baseline[baseline[known]]
     violations[known] = references.ima_violations[baseline[known]]
-    facts = _Facts(set_of, violations, values, usable, quoted, authentic)
+    cohort_set = np.full(n, NO_SET, np.uint32)
+    cohort_set[of_cohort >= 0] = set_of_baseline[of_cohort[of_cohort >= 0]]
+    facts = _Facts(set_of, cohort_set, violations, values, usable, quoted, authentic)
     empty = judged.copy()
     for rows, columns in SentLists.of(batch).tiles(judged):
         replayed = ImaReplay(columns)
         told = ToldLists(replayed, rows, findings, result.bad)
-        _Lists(replayed, facts.of(rows), policy, told).judge(references.ima)
+        _Lists(replayed, facts.of(rows), policy, told).judge(learned)
         empty[rows] = (columns.rows["n_entries"] == 0) & (columns.rows["fault"] == 0)
     by_policy = policy.ima_runtime_policy is not None
     result.judged[:] = judged if by_policy else set_of != NO_SET
@@ -232,6 +242,7 @@ class _Lists:
             self._outcomes(outcomes, "not as the runtime policy has it", "not in the runtime policy")
         elif np.any(self._facts.set_of != NO_SET):
             outcomes, members = learned.check(self._columns, self._facts.set_of)
+            outcomes = self._approved_for_cohort(learned, outcomes)
             words = "not the contents that were learned", "was not learned"
             self._outcomes(outcomes, *words, expected=lambda which: learned.digests(members[which]))
 
@@ -249,6 +260,16 @@ class _Lists:
         severity = Severity(self._policy.ima_added)
         words = f"{{path}}: {added}" + ("" if severity is Severity.HIGH else " ([ima] added)")
         self._told.entries(judged & (outcomes == ADDED), "ima.added", severity, words)
+
+    def _approved_for_cohort(self, learned: LearnedIma, outcomes: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """New names that are approved in the machine's cohort, with their digest, are only told of."""
+        added = outcomes == ADDED
+        if not added.any() or np.all(self._facts.cohort_set == NO_SET):
+            return outcomes
+        approved = added & (learned.check(self._columns, self._facts.cohort_set)[0] == OK)
+        judged = self._proper & ~self._is_of_kexec() & approved
+        self._told.entries(judged, "ima.added", Severity.INFO, "{path}: was not learned, but is approved in the cohort")
+        return np.where(approved, OK, outcomes)
 
     def _is_of_kexec(self) -> Mask:
         """Entries that a kexec leaves behind: told of as such, and in no set. A file may only be called like one."""

@@ -38,8 +38,7 @@ class ToldLists:
 
     def all_of(self, lists: Mask, finding: Finding) -> None:
         """The same finding for each list of a mask."""
-        rows = self._rows[lists]
-        self._findings.add_to_all(rows, finding)
+        rows = self._findings.add_to_all(self._rows[lists], finding)
         if finding.severity is Severity.HIGH:
             self._bad[rows] = True
 
@@ -84,7 +83,7 @@ class ToldLists:
         hints = self._hints(which, words)
         for at, more in last.items():
             hints[at] += f"; and {more} more entries like it"
-        self._findings.add_each(
+        rows = self._findings.add_each(
             self._rows[lists],
             code,
             severity,
@@ -95,7 +94,7 @@ class ToldLists:
             hint=hints,
         )
         if severity is Severity.HIGH:
-            self._bad[self._rows[lists]] = True
+            self._bad[rows] = True
 
     def _hints(self, which: npt.NDArray[np.int64], words: str) -> list[str]:
         """The words of each entry; those of equal data are made once."""

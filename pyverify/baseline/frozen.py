@@ -71,12 +71,31 @@ def _write_baselines(connection: sa.Connection, snapshot: Snapshot) -> dict[int,
     }
     sets = write_sets(snapshot, partial(stream, connection))
     rows = stream(connection, sa.select(table).order_by(table.c.scope, table.c.id, table.c.version))
+    approvals = _approvals(connection)
     try:
         for row, state in with_states(rows, states(connection)):
-            snapshot.add_baseline(**_baseline(row, state, profiles, sets))
+            approval = approvals.get(row.change) if row.origin in _APPROVED else None
+            snapshot.add_baseline(**_baseline(row, state, profiles, sets), approval=approval)
     except ValueError as error:
         raise StoreError(f"the store contradicts itself: {error}") from error
     return numbers
+
+
+_APPROVED = (Origin.APPROVED, Origin.IMPORTED)
+
+
+def _approvals(connection: sa.Connection) -> dict[int, str]:
+    """Changes in words, by their numbers."""
+    table = schema.change
+    words = {}
+    for row in stream(connection, sa.select(table).where(table.c.action.not_in(_OF_MACHINES))):
+        who, why = f" by {row.who}" if row.who else "", f": {row.reason}" if row.reason else ""
+        words[row.number] = f"{row.action} of {row.at:%Y-%m-%d}{who}{why}"
+    return words
+
+
+_OF_MACHINES = ("learn", "enroll", "challenge", "spend", "booted")
+"""Changes that approve nothing; there are many."""
 
 
 def _baseline(row: Any, state: State, profiles: dict[int, int], sets: dict[int, int]) -> dict[str, Any]:

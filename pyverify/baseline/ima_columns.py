@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Final
 
@@ -108,6 +108,23 @@ class LearnedIma:
         lists = columns.lists
         return self._index.check(lists.blob, lists.offsets, columns.rows, columns.entries, set_of)
 
+    def with_unions(self, unions: Sequence[Sequence[int]]) -> tuple[LearnedIma, list[int]]:
+        """The same with more sets, each what some of these allow together; the numbers of the new ones."""
+        number_of: dict[tuple[int, ...], int] = {}
+        new: list[npt.NDArray[np.uint32]] = []
+        for union in unions:
+            key = tuple(sorted(set(union)))
+            if len(key) > 1 and key not in number_of:
+                number_of[key] = len(self) + len(new)
+                new.append(np.unique(np.concatenate([self._members_of(number) for number in key])))
+        sets = pa.concat_arrays([self._sets, pa.array(new, self._sets.type)]) if new else self._sets
+        keys = [tuple(sorted(set(union))) for union in unions]
+        numbers = [key[0] if len(key) == 1 else number_of[key] for key in keys]
+        return (LearnedIma(self._paths, self._members, sets) if new else self), numbers
+
+    def _members_of(self, number: int) -> npt.NDArray[np.uint32]:
+        return self._numbers[int(self._set_at[number]) : int(self._set_at[number + 1])]
+
     def digests(self, members: npt.NDArray[np.uint32]) -> list[bytes]:
         """The digests of some members."""
         sizes = [digest_size(kind) for kind in self._kinds[members].tolist()]
@@ -115,7 +132,7 @@ class LearnedIma:
 
     def set(self, number: int) -> ImaSet:
         """One set, for who looks at a single baseline."""
-        members = self._numbers[int(self._set_at[number]) : int(self._set_at[number + 1])]
+        members = self._members_of(number)
         paths = self._paths.take(pa.array(self._path[members])).to_pylist()
         facts = zip(paths, self._kinds[members].tolist(), self.digests(members), strict=True)
         return ImaSet(Member(*one) for one in facts)

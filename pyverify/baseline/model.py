@@ -136,6 +136,8 @@ class Baseline:
     origin: Origin = Origin.FIRST_SEEN
     accepted: tuple[Accepted, ...] = ()
     ima_superseded: tuple[SupersededIma, ...] = ()
+    approval: str | None = None
+    """Who approved this version, when and why, in words; None where nobody did."""
 
     @property
     def ima_sets(self) -> list[ImaSet]:

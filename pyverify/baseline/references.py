@@ -5,12 +5,13 @@ Mapped into memory by threads, shipped once to workers, named by the SHA-256 of 
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +23,9 @@ from pyverify.algorithms import BANKS, BY_NAME, PCRS
 from pyverify.baseline.identity import Challenge, EnrolledKey
 from pyverify.baseline.identity_columns import Identity, add_identity
 from pyverify.baseline.ima_columns import NO_SET, LearnedIma, add_ima
+from pyverify.baseline.machine_columns import Machines
 from pyverify.baseline.model import Accepted, Allowed, Baseline, EventSequence, State
+from pyverify.baseline.place import Place
 from pyverify.baseline.snapshot import SCHEMA, VERSION, Member, Snapshot, baseline_facts
 from pyverify.errors import ReferencesError
 
@@ -34,6 +37,17 @@ class _Sets:
     set_at: npt.NDArray[np.uint64]
     members: npt.NDArray[np.uint32]
     allowed: npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Superseded:
+    """A value of a PCR that something came after: ``rank`` is its place among those of the PCR, the oldest being 0;
+    ``until`` and ``keep`` are as in ``model.Allowed``; ``values`` are by bank."""
+
+    rank: int
+    until: datetime.datetime
+    keep: bool
+    values: Mapping[str, bytes]
 
 
 class References:
@@ -61,15 +75,14 @@ class References:
         self._until, self._keep = (rows[-1].column(name).values for name in ("until", "keep"))
         self._sequences = [table for table in tables["sequences"] if len(table)]
         self._sequence_at = np.cumsum([0, *map(len, self._sequences)])
-        self._cohorts, self._ignored, self._reached = (
-            pa.concat_arrays(tables[name]) for name in ("cohorts", "ignored", "reached")
-        )
+        self._machines = Machines(*(pa.concat_arrays(tables[name]) for name in ("cohorts", "ignored", "reached")))
         self._identity = Identity(*(pa.concat_arrays(tables[name]) for name in ("enrolled", "challenges", "roots")))
         self._ima = LearnedIma(*(pa.concat_arrays(tables[name]) for name in ("ima_paths", "ima_members", "ima_sets")))
-        parts = (self._identity, self._ima)
+        parts = (self._identity, self._ima, self._machines)
         if not self._is_consistent() or not all(part.is_consistent() for part in parts):
             raise ReferencesError("the references snapshot contradicts itself")
         self._sets = {bank.name: self._bank_sets(bank.name) for bank in BANKS}
+        self._superseded: dict[tuple[int, int], list[Superseded]] = {}
 
     def _is_consistent(self) -> bool:
         """Indices of one table into the next, which nobody else checks."""
@@ -86,6 +99,9 @@ class References:
             and np.all(self.profile < profiles)
             and not self._baselines.field("ima_violations").null_count
             and np.all((self.ima_set < len(self._ima)) | (self.ima_set == NO_SET))
+            and not any(self._baselines.field(name).null_count for name in ("accepted", "ima_superseded"))
+            and pc.all(pc.less(self._baselines.field("ima_superseded").flatten().field("set"), len(self._ima))).as_py()
+            in (True, None)
         )
 
     @classmethod
@@ -126,6 +142,7 @@ class References:
                 **baseline_facts(baseline),
                 profile=profiles[allowed],
                 ima_set=None if baseline.ima is None else ima_sets[baseline.ima.key],
+                approval=baseline.approval,
                 accepted=[asdict(one) for one in baseline.accepted],
                 ima_superseded=[{"set": ima_sets[old.ima.key], "until": old.until} for old in baseline.ima_superseded],
             )
@@ -162,24 +179,37 @@ class References:
         return len(self._baselines)
 
     @cached_property
-    def _row_of(self) -> dict[str, int]:
-        """The row that counts for each machine: its own active baseline, its cohort's, or its own pending one."""
-        rows: dict[tuple[str, str, str], int] = {}
+    def _rows(self) -> dict[tuple[str, str, str], int]:
+        """The newest row of each scope, state and id."""
         columns = (self._baselines.field(name).to_pylist() for name in ("scope", "state", "id"))
-        for row, key in enumerate(zip(*columns, strict=True)):
-            rows[key] = row  # the last wins, and rows are in the order of versions
-        row_of = {name: row for (scope, state, name), row in rows.items() if (scope, state) == ("machine", "pending")}
-        for machine, cohort in self.cohort_of.items():
-            if (of_cohort := rows.get(("cohort", State.ACTIVE, cohort))) is not None:
-                row_of[machine] = of_cohort
-        own = {name: row for (scope, state, name), row in rows.items() if (scope, state) == ("machine", "active")}
-        return row_of | own
+        # The last wins, and rows are in the order of versions.
+        return {key: row for row, key in enumerate(zip(*columns, strict=True))}
 
     @cached_property
-    def cohort_of(self) -> dict[str, str]:
-        """The cohort that the operator assigned each machine to."""
-        names = (self._cohorts.field(name).to_pylist() for name in ("machine", "cohort"))
-        return dict(zip(*names, strict=True))
+    def _row_of(self) -> dict[str, int]:
+        """The row that counts for each machine: its own active baseline, its cohort's, or its own pending one."""
+        own = {
+            state: {
+                name: row
+                for (scope, of_state, name), row in self._rows.items()
+                if (scope, of_state) == ("machine", state)
+            }
+            for state in (State.PENDING, State.ACTIVE)
+        }
+        return own[State.PENDING] | self._cohort_row_of | own[State.ACTIVE]
+
+    @cached_property
+    def _cohort_row_of(self) -> dict[str, int]:
+        """The row of the active baseline of each machine's cohort."""
+        cohorts = {
+            name: row for (scope, state, name), row in self._rows.items() if (scope, state) == ("cohort", "active")
+        }
+        return {machine: cohorts[cohort] for machine, cohort in self.machines.cohort_of.items() if cohort in cohorts}
+
+    def find_cohorts(self, machines: Sequence[str]) -> npt.NDArray[np.int64]:
+        """The row of the active baseline of each machine's cohort, -1 where there is none."""
+        row_of = self._cohort_row_of
+        return np.fromiter((row_of.get(machine, -1) for machine in machines), np.int64, len(machines))
 
     def find(self, machines: Sequence[str]) -> npt.NDArray[np.int64]:
         """The baseline row of each machine, its own or its cohort's, -1 where there is none."""
@@ -211,9 +241,38 @@ class References:
         return column
 
     @property
+    def machines(self) -> Machines:
+        """Cohorts, ignored alerts, and what machines have held."""
+        return self._machines
+
+    @property
     def ima(self) -> LearnedIma:
         """The learned IMA sets."""
         return self._ima
+
+    def ima_at(self, as_of: datetime.datetime) -> tuple[LearnedIma, npt.NDArray[np.uint32]]:
+        """Sets of what may run, and of each baseline row the set that its machine may at a time, or ``NO_SET``.
+
+        It is what was learned or approved, and what that replaced as long as it is allowed.
+        """
+        rows = np.flatnonzero(self.ima_set != NO_SET)
+        old = self._baselines.field("ima_superseded").take(pa.array(rows)).to_pylist() if self._has_old_ima else []
+        alive = {
+            int(row): [one["set"] for one in sets if one["until"] > as_of]
+            for row, sets in zip(rows.tolist(), old, strict=False)
+        }
+        joined = {row: sets for row, sets in alive.items() if sets}
+        if not joined:
+            return self._ima, self.ima_set
+        learned, numbers = self._ima.with_unions([(int(self.ima_set[row]), *sets) for row, sets in joined.items()])
+        set_of = self.ima_set.copy()
+        set_of[list(joined)] = numbers
+        return learned, set_of
+
+    @cached_property
+    def _has_old_ima(self) -> bool:
+        lengths = pc.list_value_length(self._baselines.field("ima_superseded"))
+        return bool(pc.sum(lengths).as_py())
 
     @property
     def identity(self) -> Identity:
@@ -244,13 +303,62 @@ class References:
         members = self._members[first:last].tolist()
         return [Allowed(self._sequence(m), *time) for m, time in zip(members, times, strict=True)]
 
+    def superseded(self, profile: int, pcr: int) -> list[Superseded]:
+        """What a profile once had as current values of a PCR, the oldest first."""
+        key = (profile, pcr)
+        if key not in self._superseded:
+            first, last = self._set_at[PCRS * profile + pcr : PCRS * profile + pcr + 2].tolist()
+            times = zip(self._until[first:last].to_pylist(), self._keep[first:last].to_pylist(), strict=True)
+            members = enumerate(zip(self._members[first:last].tolist(), times, strict=True))
+            self._superseded[key] = [
+                Superseded(rank, until, keep, self._values_of(member))
+                for rank, (member, (until, keep)) in members
+                if until is not None
+            ]
+        return self._superseded[key]
+
+    def in_grace(self, as_of: datetime.datetime) -> npt.NDArray[np.uint32]:
+        """Of each profile the PCRs, a bit each, that may still hold what was superseded, unless it was kept."""
+        own = pc.fill_null(pc.and_not(pc.greater(self._until, pa.scalar(as_of, self._until.type)), self._keep), False)
+        member = np.flatnonzero(own.to_numpy(zero_copy_only=False))
+        of_set = np.searchsorted(self._set_at, member.astype(np.uint64), side="right") - 1
+        masks = np.zeros((len(self._set_at) - 1) // PCRS, np.uint32)
+        np.bitwise_or.at(masks, of_set // PCRS, np.uint32(1) << (of_set % PCRS).astype(np.uint32))
+        return masks
+
+    def current(self, profile: int, pcr: int) -> bytes | None:
+        """The key of the first sequence that a profile has as current for a PCR."""
+        return next((one.sequence.key for one in self.allowed(profile, pcr) if one.until is None), None)
+
+    def reached(self, machine: str, profile: int, pcr: int) -> list[tuple[int, Place]]:
+        """Which sequences of a profile's PCR a machine is known to have held: their ranks, and in which boot first."""
+        first, last = self._set_at[PCRS * profile + pcr : PCRS * profile + pcr + 2].tolist()
+        rank = {member: rank for rank, member in enumerate(self._members[first:last].tolist())}
+        known = self.machines.reached.get(machine, ())
+        return [(rank[sequence], place) for of_pcr, sequence, place in known if of_pcr == pcr and sequence in rank]
+
+    @cached_property
+    def has_accepted(self) -> npt.NDArray[np.bool_]:
+        """Of each baseline row, whether it lives with any finding."""
+        counts: npt.NDArray[np.int32] = pc.list_value_length(self._baselines.field("accepted")).to_numpy()
+        return counts > 0
+
     def accepted(self, row: int) -> list[Accepted]:
         """The findings that a baseline lives with."""
         return [Accepted(**one) for one in self._baselines.field("accepted")[row].as_py()]
 
-    def _sequence(self, index: int) -> EventSequence:
+    def _values_of(self, index: int) -> dict[str, bytes]:
+        """The value that a sequence leads to, by bank."""
+        row = self._row_of_sequence(index)
+        return {bank.name: value for bank in BANKS if (value := row[f"value_{bank.name}"]) is not None}
+
+    def _row_of_sequence(self, index: int) -> dict[str, Any]:
         chunk = int(np.searchsorted(self._sequence_at, index, side="right")) - 1
-        row = self._sequences[chunk][index - int(self._sequence_at[chunk])].as_py()
+        row: dict[str, Any] = self._sequences[chunk][index - int(self._sequence_at[chunk])].as_py()
+        return row
+
+    def _sequence(self, index: int) -> EventSequence:
+        row = self._row_of_sequence(index)
         digests = {bank.name: row[f"digests_{bank.name}"] for bank in BANKS if row["banks"] >> bank.index & 1}
         given = {bank.name: row[f"value_{bank.name}"] for bank in BANKS if not row["banks"]}
         values = {bank: value for bank, value in given.items() if value is not None}

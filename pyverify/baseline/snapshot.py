@@ -36,6 +36,7 @@ _BASELINE: Final = pa.struct(
         ("ima_set", pa.uint32()),  # null where the learning boot sent no list
         ("ima_violations", pa.uint32()),
         ("origin", pa.string()),
+        ("approval", pa.string()),  # in words; null where nobody approved it
         ("accepted", pa.list_(pa.struct([("code", pa.string()), ("pcr", pa.uint8()), ("reason", pa.string())]))),
         ("ima_superseded", pa.list_(pa.struct([("set", pa.uint32()), ("until", _TIME)]))),
     ]

@@ -1,0 +1,52 @@
+"""What a references snapshot knows of machines beside their baselines: cohorts, ignored alerts, what they have held."""
+
+from __future__ import annotations
+
+import datetime
+from functools import cached_property
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pyverify.algorithms import PCRS
+from pyverify.baseline.place import Place
+
+
+class Machines:
+    """The tables ``cohorts``, ``ignored`` and ``reached`` of a snapshot."""
+
+    def __init__(self, cohorts: pa.StructArray, ignored: pa.StructArray, reached: pa.StructArray) -> None:
+        self._cohorts, self._ignored, self._reached = cohorts, ignored, reached
+
+    def is_consistent(self) -> bool:
+        """Whether all is there and refers to what can be."""
+        needed = (
+            *(self._cohorts.field(name) for name in ("machine", "cohort")),
+            *(self._ignored.field(name) for name in ("machine", "until")),
+            *(self._reached.field(name) for name in ("machine", "pcr", "sequence", "boot")),
+        )
+        tables = (self._cohorts, self._ignored, self._reached)
+        if any(column.null_count for column in (*tables, *needed)):
+            return False
+        return pc.all(pc.less(self._reached.field("pcr"), PCRS)).as_py() in (True, None)
+
+    @cached_property
+    def cohort_of(self) -> dict[str, str]:
+        """The cohort that the operator assigned each machine to."""
+        names = (self._cohorts.field(name).to_pylist() for name in ("machine", "cohort"))
+        return dict(zip(*names, strict=True))
+
+    @cached_property
+    def ignored(self) -> dict[str, tuple[datetime.datetime, str | None]]:
+        """The machines whose alerts are ignored: until when, and why."""
+        columns = (self._ignored.field(name).to_pylist() for name in ("machine", "until", "reason"))
+        return {machine: (until, reason) for machine, until, reason in zip(*columns, strict=True)}
+
+    @cached_property
+    def reached(self) -> dict[str, list[tuple[int, int, Place]]]:
+        """What each machine is known to have held: PCR, number of the sequence, and in which boot first."""
+        found: dict[str, list[tuple[int, int, Place]]] = {}
+        for row in self._reached.to_pylist():
+            place = Place(row["issued_at"], row["boot_seq"], row["collected_at"], row["boot"])
+            found.setdefault(row["machine"], []).append((row["pcr"], row["sequence"], place))
+        return found
