@@ -154,7 +154,7 @@ class Appraisal:
             pcrs = quoted.pcrs
         comparison = Comparison(self.references, masks, self.baseline, judged, required)
         comparison.compare(pcrs, self.findings)
-        stage_values = comparison.explain(judged_as.logs, pcrs, self.findings)
+        stage_values = comparison.explain(judged_as.logs, judged_as.digests, pcrs, self.findings)
         at_start = values_at_start(self.batch, self.logs, judged_as, led_to)
         ima = judge_ima(
             self.batch,

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
-from pyverify.algorithms import BY_NAME, TO_SHOW, mask_of, pcr_mask, pcrs_of
+from pyverify.algorithms import BY_NAME, TO_SHOW, banks_of, mask_of, pcr_mask, pcrs_of
 from pyverify.appraise.difference import difference_findings
 from pyverify.appraise.finding_columns import FindingColumns
+from pyverify.appraise.logged_pcr import LoggedPcr
 from pyverify.appraise.policy import WEAK_BANKS, Policy
 from pyverify.appraise.stages import STAGES
+from pyverify.appraise.variation import is_variation
 from pyverify.baseline.references import References
 from pyverify.evidence.ccel import CCEL_REGISTERS, mr_mask
 from pyverify.evidence.columns import Ragged
@@ -73,8 +76,8 @@ class Comparison:
 
     ``baseline`` is int64 of shape [n], the baseline row of each (see :meth:`References.find`); rows that are not
     ``judged`` are not compared. ``wanted`` is uint32 of shape [n], the banks that each row must be judged in.
-    After :meth:`compare`, ``differs`` has by bank the PCRs of each row that differ, a bit each, and ``banks`` the banks
-    in which each row was compared.
+    After :meth:`compare` and :meth:`explain`, ``differs`` has by bank the PCRs of each row that differ, a bit each, and
+    ``banks`` the banks in which each row was compared.
     """
 
     def __init__(
@@ -94,7 +97,7 @@ class Comparison:
         self.banks = np.zeros(len(judged), np.uint32)
 
     def compare(self, pcrs: PcrValues, findings: FindingColumns) -> None:
-        """Finds what differs. What differs is not trusted, whatever the explanation finds."""
+        """Finds which values differ."""
         masks = self._masks.compare | self._masks.report
         mask = int(np.bitwise_or.reduce(masks, initial=np.uint32(0)))
         for bank, values in pcrs.values.items():
@@ -115,7 +118,6 @@ class Comparison:
         only_weak = (self.banks != 0) & (self.banks & ~weak == 0)
         words = f"[banks] allowed: only weak banks could be compared: {', '.join(WEAK_BANKS)}"
         findings.add_to_all(np.flatnonzero(only_weak), Finding("bank.weak", Severity.WARNING, words))
-        findings.high |= self.anywhere & self._masks.compare != 0
 
     @property
     def anywhere(self) -> npt.NDArray[np.uint32]:
@@ -124,26 +126,80 @@ class Comparison:
         anywhere: npt.NDArray[np.uint32] = np.bitwise_or.reduce([*self.differs.values(), start])
         return anywhere
 
-    def explain(self, logs: Ragged, pcrs: PcrValues, findings: FindingColumns) -> StageValues:
-        """Event findings of the rows that differ, and the values that their stages show."""
+    def explain(
+        self, logs: Ragged, digests: npt.NDArray[np.uint8], pcrs: PcrValues, findings: FindingColumns
+    ) -> StageValues:
+        """Looks at the events of the rows that differ: allowed variations differ no more, the rest is not trusted.
+
+        ``digests`` are uint8 of shape [n, 32]: equal ones are equal logs. Rows that differ alike are looked at once.
+
+        Returns:
+            The values that their stages show.
+        """
         shown: StageValues = {}
-        for row in np.flatnonzero(self.anywhere != 0).tolist():
-            profile = int(self._profile[row])
-            own = {bank: int(bits[row]) for bank, bits in self.differs.items() if bits[row]}
-            values = {bank: pcrs.values[bank][row] for bank in own}
-            compare, report = int(self._masks.compare[row]), int(self._masks.report[row])
-            registers = bool(self._masks.of_registers[row])
-            log = EventLog.parse(logs[row])
-            for finding in difference_findings(
-                log, values, self._references, profile, own, compare=compare, report=report, registers=registers
-            ):
-                findings.add(row, finding)
-            compared = {bank: bits & compare for bank, bits in own.items()}
-            shown[row] = [
-                self._stage_value(values, compared, profile, pcrs_of(mr_mask(pcr_mask(stage))) if registers else stage)
-                for _, stage in STAGES
-            ]
+        for rows in self._alike(digests, pcrs):
+            first = int(rows[0])
+            log = EventLog.parse(logs[first])
+            passed = np.uint32(self._variations(log, first, pcrs))
+            for bits in self.differs.values():
+                bits[rows] &= ~passed
+            own = {bank: int(bits[first]) for bank, bits in self.differs.items() if bits[first]}
+            if own:
+                shown |= dict.fromkeys(rows.tolist(), self._explain_alike(log, rows, own, pcrs, findings))
+        findings.high |= self.anywhere & self._masks.compare != 0
         return shown
+
+    def _alike(self, digests: npt.NDArray[np.uint8], pcrs: PcrValues) -> Iterator[npt.NDArray[np.int64]]:
+        """The rows that differ, those together of which all is equal that is looked at."""
+        anywhere = self.anywhere
+        alike: defaultdict[tuple[object, ...], list[int]] = defaultdict(list)
+        for row in np.flatnonzero(anywhere != 0).tolist():
+            banks = banks_of(int(self.banks[row]))
+            differing = [*pcrs_of(int(anywhere[row]))]
+            masks = self._masks
+            key = (
+                digests[row].tobytes(),
+                *(int(column[row]) for column in (self._profile, masks.compare, masks.report, masks.of_registers)),
+                *((bank, int(self.differs[bank][row]), pcrs.values[bank][row, differing].tobytes()) for bank in banks),
+            )
+            alike[key].append(row)
+        yield from (np.array(rows, np.int64) for rows in alike.values())
+
+    def _variations(self, log: EventLog, row: int, pcrs: PcrValues) -> int:
+        """The compared PCRs that differ as they may, a bit each."""
+        passed = 0
+        compared = int(np.bitwise_or.reduce([bits[row] for bits in self.differs.values()]) & self._masks.compare[row])
+        for pcr in pcrs_of(compared):
+            values = {bank: pcrs.values[bank][row, pcr].tobytes() for bank in banks_of(int(self.banks[row]))}
+            logged, of_register = LoggedPcr(log, pcr), bool(self._masks.of_registers[row])
+            allowed = self._references.allowed(int(self._profile[row]), pcr)
+            current = [one.sequence for one in allowed if one.until is None]
+            if any(is_variation(logged, one, values, of_register=of_register) for one in current):
+                passed |= 1 << pcr
+        return passed
+
+    def _explain_alike(
+        self,
+        log: EventLog,
+        rows: npt.NDArray[np.int64],
+        own: Mapping[str, int],
+        pcrs: PcrValues,
+        findings: FindingColumns,
+    ) -> list[tuple[bytes | None, bytes | None]]:
+        """Findings of rows that differ alike, and what their stages show."""
+        row = int(rows[0])
+        profile, registers = int(self._profile[row]), bool(self._masks.of_registers[row])
+        compare, report = int(self._masks.compare[row]), int(self._masks.report[row])
+        values = {bank: pcrs.values[bank][row] for bank in own}
+        for finding in difference_findings(
+            log, values, self._references, profile, own, compare=compare, report=report, registers=registers
+        ):
+            findings.add_to_all(rows, finding)
+        compared = {bank: bits & compare for bank, bits in own.items()}
+        return [
+            self._stage_value(values, compared, profile, pcrs_of(mr_mask(pcr_mask(stage))) if registers else stage)
+            for _, stage in STAGES
+        ]
 
     def _stage_value(
         self, values: Mapping[str, npt.NDArray[np.uint8]], own: Mapping[str, int], profile: int, pcrs: tuple[int, ...]

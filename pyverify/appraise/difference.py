@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from pyverify import _native
-from pyverify.algorithms import BY_NAME, PCRS, TO_SHOW, pcrs_of
+from pyverify.algorithms import PCRS, TO_SHOW, pcrs_of
+from pyverify.appraise.logged_pcr import LoggedPcr
 from pyverify.baseline.diff import Change, diff
-from pyverify.baseline.model import EventSequence, start_of
+from pyverify.baseline.model import EventSequence
 from pyverify.baseline.references import References
 from pyverify.evidence import event_types
 from pyverify.evidence.ccel import CCEL_REGISTERS
@@ -65,7 +65,7 @@ def difference_findings(
             current = [a.sequence for a in references.allowed(profile, pcr) if a.until is None]
             sequences = [sequence for sequence in current if bank in sequence.digests]
             actual = values[bank][pcr].tobytes()
-            found.append(_Differing(log, proven, pcr, names[pcr], bank, sequences, expected, actual))
+            found.append(_Differing(LoggedPcr(log, pcr), proven, names[pcr], bank, sequences, expected, actual))
         return found
 
     changes = [(pcr, change) for pcr in differing(compare) for change in pcr.changes]
@@ -80,32 +80,27 @@ def difference_findings(
 class _Differing:
     """A PCR that differs, in one of the banks in which it does."""
 
-    log: EventLog
+    logged: LoggedPcr
     proven: npt.NDArray[np.bool_]
     """Events whose data is what was measured: only their text can be believed."""
-    pcr: int
     name: str
     bank: str
     sequences: list[EventSequence]
     expected: bytes | None
     actual: bytes
 
-    @cached_property
-    def numbers(self) -> npt.NDArray[np.int64]:
-        """Numbers of the events that extended it."""
-        columns = self.log.columns
-        extended = (columns["pcr"] == self.pcr) & (columns["type"] != event_types.EV_NO_ACTION)
-        return np.flatnonzero(extended & (self._digest_at != _native.NO_DIGEST))
-
     @property
-    def _digest_at(self) -> Any:
-        return self.log.columns["digest_at"][:, BY_NAME[self.bank].index]
+    def _pcr(self) -> int:
+        return self.logged.pcr
 
     @cached_property
     def digests(self) -> list[bytes]:
-        """Their digests."""
-        size = BY_NAME[self.bank].size
-        return [self.log.data[at : at + size] for at in self._digest_at[self.numbers].tolist()]
+        """Digests of the events that extended it."""
+        return self.logged.digests(self.bank)
+
+    @cached_property
+    def _numbers(self) -> npt.NDArray[np.int64]:
+        return self.logged.numbers(self.bank)
 
     @cached_property
     def _closest(self) -> tuple[list[Change], EventSequence | None]:
@@ -125,13 +120,13 @@ class _Differing:
 
     def number_of(self, change: Change | None, after_all: int) -> int:
         """The event's number in the log at which a change shows, ``after_all`` where there is none."""
-        return after_all if change is None or change.actual is None else int(self.numbers[change.actual])
+        return after_all if change is None or change.actual is None else int(self._numbers[change.actual])
 
     def finding(self, change: Change | None) -> Finding:
         """A change in words."""
         sequence = self._closest[1]
         if change is None or sequence is None:
-            other_start = sequence is not None and sequence.start != start_of(self.log.row, self.pcr)
+            other_start = sequence is not None and sequence.start != self.logged.start
             why = ": it started with another value" if other_start else ""
             return self._finding("baseline.pcr", Severity.HIGH, f"no event explains the difference{why}")
         return self._event_finding(sequence, change)
@@ -142,17 +137,17 @@ class _Differing:
         for sequence in self.sequences:
             wanted, n = sequence.split(self.bank), len(self.digests)
             # PCR 5 ends with what the firmware says of ExitBootServices, the last that it measures at all.
-            end_is_gone = self.pcr == _LAST_OF_FIRMWARE and n < len(wanted) and wanted[-1] not in self.digests
+            end_is_gone = self._pcr == _LAST_OF_FIRMWARE and n < len(wanted) and wanted[-1] not in self.digests
             if end_is_gone or (n < len(wanted) and wanted[:n] == self.digests):
                 last = f"{event_types.name(sequence.types[-1])} “{sequence.texts[-1]}”"
                 hint = f"{self.name}: {last}, its last event, is missing: the log may have been cut"
-                cut = Finding("baseline.event-removed", Severity.HIGH, hint, self.pcr, self.bank, None, wanted[-1])
+                cut = Finding("baseline.event-removed", Severity.HIGH, hint, self._pcr, self.bank, None, wanted[-1])
                 return [*findings, cut]
         return findings
 
     def _finding(self, code: str, severity: Severity, words: str) -> Finding:
         hint = f"{self.name}: {words}"
-        return Finding(code, severity, hint, self.pcr, self.bank, None, self.expected, self.actual)
+        return Finding(code, severity, hint, self._pcr, self.bank, None, self.expected, self.actual)
 
     def _event_finding(self, sequence: EventSequence, change: Change) -> Finding:
         was = expected = new = actual = None
@@ -160,13 +155,13 @@ class _Differing:
             was = f"{event_types.name(sequence.types[change.expected])} “{sequence.texts[change.expected]}”"
             expected = self._wanted[change.expected]
         if change.actual is not None:
-            new = self.log[int(self.numbers[change.actual])]
+            new = self.logged.log[int(self._numbers[change.actual])]
             actual = self.digests[change.actual]
         return Finding(
             f"baseline.event-{change.kind}",
             Severity.HIGH,
             f"{self.name}: {_in_words(was, new, change, proven=new is not None and bool(self.proven[new.number]))}",
-            self.pcr,
+            self._pcr,
             self.bank,
             None if new is None else new.number,
             expected,
