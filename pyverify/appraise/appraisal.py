@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from pyverify.algorithms import BANKS, banks_of, mask_of
 from pyverify.appraise.attestation import Attestation, SentQuotes, attest, sent_quotes
+from pyverify.appraise.boots import Boots
 from pyverify.appraise.comparison import Comparison, PcrMasks, PcrValues, StageValues
 from pyverify.appraise.finding_columns import FindingColumns
 from pyverify.appraise.ima_judgement import ImaJudgement, judge_ima
@@ -112,6 +113,8 @@ class Appraisal:
         self.batch, self.references, self.policy, self.as_of = conform(batch), references, policy, as_of
         self.n = len(batch)
         self.attestation: Attestation | None = None
+        self.boots = Boots(self.batch, (), as_of, {})
+        self.comparison: Comparison | None = None
         self.logs = Ragged.from_arrow(self.batch.column("event_log"))
         self.digests = log_digests(self.logs)
         self.ids = evidence_ids(self.batch, self.logs.present, self.digests)
@@ -152,7 +155,8 @@ class Appraisal:
             judged &= quoted.covered
             self.findings.high |= judgeable & ~quoted.covered
             pcrs = quoted.pcrs
-        comparison = Comparison(self.references, masks, self.baseline, judged, required)
+        self.boots = Boots.of(self.batch, self.machines, self.as_of, self.attestation)
+        self.comparison = comparison = Comparison(self.references, masks, self.baseline, judged, required, self.boots)
         comparison.compare(pcrs, self.findings)
         stage_values = comparison.explain(judged_as.logs, judged_as.digests, pcrs, self.findings)
         at_start = values_at_start(self.batch, self.logs, judged_as, led_to)

@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
 from pyverify.algorithms import BY_NAME, TO_SHOW, banks_of, mask_of, pcr_mask, pcrs_of
-from pyverify.appraise.difference import difference_findings
+from pyverify.appraise.boots import Boots
+from pyverify.appraise.difference import difference_findings, pcr_names
 from pyverify.appraise.finding_columns import FindingColumns
 from pyverify.appraise.logged_pcr import LoggedPcr
 from pyverify.appraise.policy import WEAK_BANKS, Policy
 from pyverify.appraise.stages import STAGES
+from pyverify.appraise.superseded import HeldPcr
 from pyverify.appraise.variation import is_variation
 from pyverify.baseline.references import References
 from pyverify.evidence.ccel import CCEL_REGISTERS, mr_mask
@@ -71,13 +74,33 @@ class PcrMasks:
         return result
 
 
+@dataclass(frozen=True)
+class _Alike:
+    """Rows that differ alike: their log, of which a first look is often enough, and their values by bank."""
+
+    data: bytes
+    rows: npt.NDArray[np.int64]
+    values: dict[str, npt.NDArray[np.uint8]]
+
+    @property
+    def first(self) -> int:
+        """The row that stands for all."""
+        return int(self.rows[0])
+
+    @cached_property
+    def log(self) -> EventLog:
+        """The log, with its events."""
+        return EventLog.parse(self.data)
+
+
 class Comparison:
     """The rows of one batch held against their baselines.
 
     ``baseline`` is int64 of shape [n], the baseline row of each (see :meth:`References.find`); rows that are not
     ``judged`` are not compared. ``wanted`` is uint32 of shape [n], the banks that each row must be judged in.
-    After :meth:`compare` and :meth:`explain`, ``differs`` has by bank the PCRs of each row that differ, a bit each, and
-    ``banks`` the banks in which each row was compared.
+    After :meth:`compare` and :meth:`explain`, ``differs`` has by bank the PCRs of each row that differ, a bit each,
+    ``banks`` the banks in which each row was compared, and ``current`` and ``leaving`` the PCRs of each row that hold a
+    current value while a superseded one is still allowed, and those that hold such a one.
     """
 
     def __init__(
@@ -87,14 +110,22 @@ class Comparison:
         baseline: npt.NDArray[np.int64],
         judged: npt.NDArray[np.bool_],
         wanted: npt.NDArray[np.uint32],
+        boots: Boots,
     ) -> None:
-        self._references, self._masks = references, masks
+        self._references, self._masks, self._boots = references, masks, boots
         self._judged = judged
         self._wanted = np.where(judged, wanted, np.uint32(0))
         self._profile = np.full(len(judged), _NO_PROFILE)
         self._profile[judged] = references.profile[baseline[judged]]
         self.differs: dict[str, npt.NDArray[np.uint32]] = {}
         self.banks = np.zeros(len(judged), np.uint32)
+        self.current, self.leaving = np.zeros(len(judged), np.uint32), np.zeros(len(judged), np.uint32)
+        self._superseded = np.zeros(len(judged), np.uint32)
+
+    @property
+    def profile(self) -> npt.NDArray[np.uint32]:
+        """The profile that each row was held against; a number that is none where it was not."""
+        return self._profile
 
     def compare(self, pcrs: PcrValues, findings: FindingColumns) -> None:
         """Finds which values differ."""
@@ -138,16 +169,58 @@ class Comparison:
         """
         shown: StageValues = {}
         for rows in self._alike(digests, pcrs):
-            first = int(rows[0])
-            log = EventLog.parse(logs[first])
-            passed = np.uint32(self._variations(log, first, pcrs))
-            for bits in self.differs.values():
-                bits[rows] &= ~passed
-            own = {bank: int(bits[first]) for bank, bits in self.differs.items() if bits[first]}
-            if own:
-                shown |= dict.fromkeys(rows.tolist(), self._explain_alike(log, rows, own, pcrs, findings))
-        findings.high |= self.anywhere & self._masks.compare != 0
+            alike = _Alike(logs[int(rows[0])], rows, self._values(int(rows[0]), pcrs))
+            for pcr in pcrs_of(self._compared(alike.first)):
+                self._judge(alike, pcr, findings)
+            for part, own in self._still(rows):
+                shown |= dict.fromkeys(part.tolist(), self._explain_alike(alike.log, part, own, pcrs, findings))
+        differs = self.anywhere & self._masks.compare
+        findings.high |= differs != 0
+        in_grace = self._references.in_grace(self._boots.as_of)
+        self.current[self._judged] = in_grace[self._profile[self._judged]]
+        self.current &= self._masks.compare & ~differs & ~self._superseded
         return shown
+
+    def _compared(self, row: int) -> int:
+        """The compared PCRs of a row that differ, a bit each."""
+        bits = [bits[row] for bits in self.differs.values()]
+        return int(np.bitwise_or.reduce(bits) & self._masks.compare[row])
+
+    def _values(self, row: int, pcrs: PcrValues) -> dict[str, npt.NDArray[np.uint8]]:
+        return {bank: pcrs.values[bank][row] for bank in banks_of(int(self.banks[row]))}
+
+    def _judge(self, alike: _Alike, pcr: int, findings: FindingColumns) -> None:
+        """Lets rows that differ alike in a PCR pass where they hold a superseded value, or a variation of a good one.
+
+        What was superseded is known by its value alone: while it is allowed, most of a fleet may hold it.
+        """
+        row, of_register = alike.first, bool(self._masks.of_registers[alike.first])
+        profile = int(self._profile[row])
+        values = {bank: value[pcr].tobytes() for bank, value in alike.values.items()}
+        held = HeldPcr(self._references, profile, pcr, pcr_names(registers=of_register)[pcr], values)
+        one = held.superseded()
+        may = alike.rows
+        if one is None:
+            logged = LoggedPcr(alike.log, pcr)
+            current = [a.sequence for a in self._references.allowed(profile, pcr) if a.until is None]
+            if not any(is_variation(logged, sequence, values, of_register=of_register) for sequence in current):
+                one = held.varied(logged, of_register=of_register)
+                may = may if one is not None else may[:0]
+        if one is not None:
+            may = held.judge(one, may, self._boots, findings)
+            self._superseded[may] |= np.uint32(1 << pcr)
+            self.leaving[may] |= np.uint32(0 if one.keep else 1 << pcr)
+        for bits in self.differs.values():
+            bits[may] &= ~np.uint32(1 << pcr)
+
+    def _still(self, rows: npt.NDArray[np.int64]) -> Iterator[tuple[npt.NDArray[np.int64], dict[str, int]]]:
+        """Those of the rows that differ still, by what they differ in."""
+        parts: defaultdict[tuple[tuple[str, int], ...], list[int]] = defaultdict(list)
+        for row in rows.tolist():
+            parts[tuple((bank, int(bits[row])) for bank, bits in self.differs.items() if bits[row])].append(row)
+        for own, part in parts.items():
+            if own:
+                yield np.array(part, np.int64), dict(own)
 
     def _alike(self, digests: npt.NDArray[np.uint8], pcrs: PcrValues) -> Iterator[npt.NDArray[np.int64]]:
         """The rows that differ, those together of which all is equal that is looked at."""
@@ -164,19 +237,6 @@ class Comparison:
             )
             alike[key].append(row)
         yield from (np.array(rows, np.int64) for rows in alike.values())
-
-    def _variations(self, log: EventLog, row: int, pcrs: PcrValues) -> int:
-        """The compared PCRs that differ as they may, a bit each."""
-        passed = 0
-        compared = int(np.bitwise_or.reduce([bits[row] for bits in self.differs.values()]) & self._masks.compare[row])
-        for pcr in pcrs_of(compared):
-            values = {bank: pcrs.values[bank][row, pcr].tobytes() for bank in banks_of(int(self.banks[row]))}
-            logged, of_register = LoggedPcr(log, pcr), bool(self._masks.of_registers[row])
-            allowed = self._references.allowed(int(self._profile[row]), pcr)
-            current = [one.sequence for one in allowed if one.until is None]
-            if any(is_variation(logged, one, values, of_register=of_register) for one in current):
-                passed |= 1 << pcr
-        return passed
 
     def _explain_alike(
         self,

@@ -53,7 +53,7 @@ def difference_findings(
         report: those that are only told of.
         registers: whether all of these are measurement registers.
     """
-    names = [register.name for register in CCEL_REGISTERS] if registers else [pcr_name(pcr) for pcr in range(PCRS)]
+    names = pcr_names(registers=registers)
     anywhere = int(np.bitwise_or.reduce(list(differs.values()), initial=0))
     proven = check_data(ScannedLogs.of(Ragged.of([log.data])), list(differs)).verified == VERIFIED
 
@@ -74,6 +74,11 @@ def difference_findings(
     if left_out := len(changes) - len(compared):
         compared.append(Finding("baseline.pcr", Severity.HIGH, f"and {left_out} more differences"))
     return compared + [finding for pcr in differing(report) for finding in pcr.reported()]
+
+
+def pcr_names(*, registers: bool) -> list[str]:
+    """Names of the PCRs, or of the measurement registers whose numbers stand for them."""
+    return [register.name for register in CCEL_REGISTERS] if registers else [pcr_name(pcr) for pcr in range(PCRS)]
 
 
 @dataclass(frozen=True)

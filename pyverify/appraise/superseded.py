@@ -6,50 +6,86 @@ A machine may go on with what was replaced until it has booted what came after i
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Mapping
+from dataclasses import dataclass
 
-from pyverify.baseline.place import Place, is_after
+import numpy as np
+import numpy.typing as npt
+
+from pyverify.appraise.boots import Boots
+from pyverify.appraise.finding_columns import FindingColumns
+from pyverify.appraise.logged_pcr import LoggedPcr
+from pyverify.appraise.variation import is_variation
+from pyverify.baseline.place import is_after
 from pyverify.baseline.references import References, Superseded
 from pyverify.findings import Finding, Severity
 
 
-def superseded_value(references: References, profile: int, pcr: int, values: Mapping[str, bytes]) -> Superseded | None:
-    """The newest superseded value of a PCR that holds it in every bank in which it was compared: ``values``."""
-    known = references.superseded(profile, pcr)
-    return next(
-        (
-            one
-            for one in reversed(known)
-            if values and all(one.values.get(bank) == value for bank, value in values.items())
-        ),
-        None,
-    )
+@dataclass(frozen=True, slots=True)
+class HeldPcr:
+    """A PCR of rows of one profile, and its authentic value in each bank in which they are compared."""
 
+    references: References
+    profile: int
+    pcr: int
+    name: str
+    values: Mapping[str, bytes]
 
-def judge_superseded(
-    one: Superseded,
-    references: References,
-    *,
-    machine: str,
-    profile: int,
-    pcr: int,
-    name: str,
-    place: Place,
-    as_of: datetime.datetime,
-) -> Finding:
-    """What is to be said of a machine that holds a superseded value; it may where that is not high."""
-    if as_of >= one.until:
-        has_newer = any(rank > one.rank for rank, _ in references.reached(machine, profile, pcr))
-        if has_newer:
-            words = "a value that was superseded came back; the machine has booted what came after it"
-            return Finding("baseline.rolled-back", Severity.HIGH, f"{name}: {words}", pcr)
-        words = f"a value that was superseded and allowed until {one.until:%Y-%m-%d %H:%M} UTC: update the machine"
-        return Finding("baseline.expired", Severity.HIGH, f"{name}: {words}", pcr)
-    if not one.keep:
-        for rank, first in references.reached(machine, profile, pcr):
-            if rank > one.rank and is_after(place, first):
-                words = f"a value that was superseded came back; boot {first.boot} already held what came after it"
-                return Finding("baseline.rolled-back", Severity.HIGH, f"{name}: {words}", pcr)
-    words = f"still as before the change that was approved, which is allowed until {one.until:%Y-%m-%d %H:%M} UTC"
-    return Finding("baseline.approved", Severity.INFO, f"{name}: {words}", pcr)
+    def superseded(self) -> Superseded | None:
+        """The newest superseded value that it holds, in every bank."""
+        known = reversed(self.references.superseded(self.profile, self.pcr))
+        return next((one for one in known if self._is(one)), None)
+
+    def _is(self, one: Superseded) -> bool:
+        return bool(self.values) and all(one.values.get(bank) == value for bank, value in self.values.items())
+
+    def varied(self, logged: LoggedPcr, *, of_register: bool) -> Superseded | None:
+        """The newest superseded one that the log is an allowed variation of."""
+        allowed = self.references.allowed(self.profile, self.pcr)
+        known = reversed(self.references.superseded(self.profile, self.pcr))
+        for one in known:
+            if is_variation(logged, allowed[one.rank].sequence, self.values, of_register=of_register):
+                return one
+        return None
+
+    def judge(
+        self, one: Superseded, rows: npt.NDArray[np.int64], boots: Boots, findings: FindingColumns
+    ) -> npt.NDArray[np.int64]:
+        """Tells of the rows that hold a superseded value; those of them that may."""
+        reached = self.references.machines.reached
+        has_reached = np.fromiter((boots.machines[row] in reached for row in rows.tolist()), np.bool_, len(rows))
+        may = [rows[:0]]
+        for some in (rows[~has_reached], *(rows[has_reached][at : at + 1] for at in range(int(has_reached.sum())))):
+            if len(some):
+                finding = self._finding(one, int(some[0]), boots)
+                findings.add_to_all(some, finding)
+                if finding.severity is not Severity.HIGH:
+                    may.append(some)
+        return np.concatenate(may)
+
+    def _finding(self, one: Superseded, row: int, boots: Boots) -> Finding:
+        newer = [
+            place
+            for rank, place in self.references.reached(boots.machines[row], self.profile, self.pcr)
+            if rank > one.rank
+        ]
+        until = f"{one.until:%Y-%m-%d %H:%M} UTC"
+        if boots.as_of >= one.until:
+            if newer:
+                return self._rolled_back(newer[0].boot)
+            words = f"a value that was superseded and allowed until {until}: update the machine"
+            return self._of("baseline.expired", Severity.HIGH, words)
+        if not one.keep:
+            place = boots.place(row)
+            for first in newer:
+                if is_after(place, first):
+                    return self._rolled_back(first.boot)
+        words = f"still as before a change that was approved, which is allowed until {until}"
+        return self._of("baseline.approved", Severity.INFO, words)
+
+    def _rolled_back(self, boot: str) -> Finding:
+        words = f"a value that was superseded came back: boot {boot} already held what came after it"
+        return self._of("baseline.rolled-back", Severity.HIGH, words)
+
+    def _of(self, code: str, severity: Severity, words: str) -> Finding:
+        return Finding(code, severity, f"{self.name}: {words}", self.pcr)

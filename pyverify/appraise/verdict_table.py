@@ -78,10 +78,22 @@ def lowered(verdicts: pa.RecordBatch, findings: Mapping[int, Sequence[Finding]])
             has_log = all(finding["code"] != "log.absent" for finding in row["findings"])
             if row["verdict"] == Outcome.TRUSTED or (row["verdict"] == Outcome.UNMEASURED and has_log):
                 row["verdict"] = str(Outcome.UNTRUSTED)
-            if row["attested"] == "quote":
+            for finding in findings[number]:
+                if finding.pcr is not None:
+                    _turn_red(row["stages"], finding.pcr)
+            if row["attested"] == "quote" and any(f.code.startswith("quote.") for f in findings[number]):
                 row["attested"] = "quote-unfresh"
     changed = pa.RecordBatch.from_pylist(rows, schema=VERDICT_SCHEMA)
     place = np.arange(len(verdicts))
     place[numbers] = len(verdicts) + np.arange(len(numbers))
     both = pa.Table.from_batches([verdicts, changed]).take(pa.array(place)).combine_chunks()
     return both.to_batches()[0]
+
+
+def _turn_red(stages: list[dict[str, Any]], pcr: int) -> None:
+    """Of stages that all were as they should be, the one with this PCR is not, and nothing is said of what follows."""
+    at = next((at for at, stage in enumerate(stages) if stage["pcrs"] >> pcr & 1 and stage["state"] == "green"), None)
+    if at is not None:
+        stages[at]["state"] = "red"
+        for stage in stages[at + 1 :]:
+            stage["state"] = "grey"

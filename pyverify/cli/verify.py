@@ -7,9 +7,11 @@ import io
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 
 import pyarrow as pa
 
+from pyverify.baseline.booted import remember
 from pyverify.baseline.ledger import Ledger
 from pyverify.baseline.store import Store
 from pyverify.cli.archive import as_of, policy_of, progress
@@ -37,6 +39,7 @@ def verify(args: argparse.Namespace) -> int:
             jobs=args.jobs or default_jobs(),
             summary=summary,
             ledger=Ledger(store),
+            remember=partial(remember, store),
             watch=update,
         )
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
@@ -17,10 +17,12 @@ from pyverify.appraise.appraisal import Appraisal
 from pyverify.appraise.policy import Policy
 from pyverify.appraise.verdict import VERDICT_SCHEMA, Outcome
 from pyverify.appraise.verdict_table import lowered
+from pyverify.baseline.booted import Reached
 from pyverify.baseline.ledger import Ledger
 from pyverify.baseline.references import References
 from pyverify.errors import ArchiveError
 from pyverify.findings import Finding
+from pyverify.fleet.booted import BootedSequence, booted_facts
 from pyverify.fleet.quote_facts import QUOTE_FACTS, quote_facts, spent, with_rows_from
 from pyverify.fleet.sequence import QuoteSequence
 from pyverify.fleet.sources import Source
@@ -75,13 +77,14 @@ def run(
     jobs: int,
     summary: Summary,
     ledger: Ledger | None = None,
+    remember: Callable[[Sequence[Reached]], None] = lambda reached: None,
     watch: Callable[[int], None] = lambda rows: None,
 ) -> Iterator[pa.RecordBatch]:
     """Verdict batches of an archive, in its order; ``summary`` is brought up to date as they come.
 
-    Where quotes are judged there are two passes: rules that need other rows (one nonce for two quotes, clocks that go
-    back) can only be looked at when all rows have been seen, and only then are nonces spent. Until then verdicts wait
-    in a file without a name.
+    Where quotes are judged, or something that was superseded is still allowed, there are two passes: rules that need
+    other rows (one nonce for two quotes, clocks that go back, a machine that goes back) can only be looked at when all
+    rows have been seen, and only then are nonces spent. Until then verdicts wait in a file without a name.
 
     Args:
         source: the archive.
@@ -91,6 +94,7 @@ def run(
         jobs: threads.
         summary: what becomes of it.
         ledger: where the nonces of fresh quotes are spent; None spends none.
+        remember: gets what machines have booted, of what is to be known in later jobs.
         watch: is called with the number of rows that have been appraised.
 
     Raises:
@@ -98,65 +102,81 @@ def run(
         StoreError: the ledger cannot be written to.
     """
 
-    def appraise(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.RecordBatch]:
+    def appraise(batch: pa.RecordBatch) -> _Appraised:
         appraisal = Appraisal(batch, references, policy, as_of)
-        return appraisal.verdicts(), quote_facts(appraisal.attestation, batch)
+        return appraisal.verdicts(), quote_facts(appraisal.attestation, batch), booted_facts(appraisal)
 
     batches = source.batches(max_rows=BATCH_ROWS, max_bytes=BATCH_BYTES)
     appraised = _watched(ordered_map(appraise, batches, jobs), watch)
-    if policy.quote == "no":
-        verdicts: Iterator[pa.RecordBatch] = (batch for batch, _ in appraised)
+    if policy.quote == "no" and not references.in_grace(as_of).any():
+        verdicts: Iterator[pa.RecordBatch] = (batch for batch, _, _ in appraised)
     else:
-        verdicts = _second_pass(appraised, ledger if policy.quote == "fresh" else None, as_of, policy.age_limit)
+        pass_ = _SecondPass(references, ledger if policy.quote == "fresh" else None, as_of, policy.age_limit)
+        verdicts = pass_.verdicts(appraised, remember)
     for batch in verdicts:
         for count in pc.value_counts(batch.column("verdict")).to_pylist():
             summary.outcomes[count["values"]] += count["counts"]
         yield batch
 
 
-_Appraised = tuple[pa.RecordBatch, pa.RecordBatch]
+_Appraised = tuple[pa.RecordBatch, pa.RecordBatch, pa.RecordBatch]
+"""Verdicts of a batch, and the facts of its quotes and boots for the second pass."""
 
 
 def _watched(appraised: Iterator[_Appraised], watch: Callable[[int], None]) -> Iterator[_Appraised]:
     rows = 0
-    for verdicts, facts in appraised:
+    for verdicts, *facts in appraised:
         rows += len(verdicts)
         watch(rows)
-        yield verdicts, facts
+        yield verdicts, facts[0], facts[1]
 
 
-def _second_pass(
-    appraised: Iterator[_Appraised],
-    ledger: Ledger | None,
-    as_of: datetime.datetime,
-    max_age: datetime.timedelta,
-) -> Iterator[pa.RecordBatch]:
-    """The verdicts, lowered by what quotes say of each other, and by nonces that others have spent."""
-    broken: ArchiveError | None = None
-    with QuoteSequence() as sequence, Spool(VERDICT_SCHEMA) as verdicts, Spool(QUOTE_FACTS) as facts:
-        rows = 0
-        try:
-            for verdict_batch, fact_batch in appraised:
-                numbered = with_rows_from(fact_batch, rows)
-                sequence.add(numbered)
-                verdicts.write(verdict_batch)
-                facts.write(numbered)
-                rows += len(verdict_batch)
-        except ArchiveError as error:
-            broken = error
-        against: dict[int, list[Finding]] = {}
-        for row, finding in sequence.findings():
-            against.setdefault(row, []).append(finding)
+@dataclass(frozen=True, slots=True)
+class _SecondPass:
+    """What is known only when all rows have been seen."""
+
+    references: References
+    ledger: Ledger | None
+    as_of: datetime.datetime
+    max_age: datetime.timedelta
+
+    def verdicts(
+        self, appraised: Iterator[_Appraised], remember: Callable[[Sequence[Reached]], None]
+    ) -> Iterator[pa.RecordBatch]:
+        """The verdicts, lowered by what boots and quotes say of each other, and by nonces that others have spent."""
+        broken: ArchiveError | None = None
+        booted = BootedSequence(self.references)
+        with QuoteSequence() as sequence, Spool(VERDICT_SCHEMA) as verdicts, Spool(QUOTE_FACTS) as quotes:
+            rows = 0
+            try:
+                for verdict_batch, quote_batch, boot_batch in appraised:
+                    numbered = with_rows_from(quote_batch, rows)
+                    sequence.add(numbered)
+                    verdicts.write(verdict_batch)
+                    quotes.write(numbered)
+                    booted.add(boot_batch, rows)
+                    rows += len(verdict_batch)
+            except ArchiveError as error:
+                broken = error
+            against: dict[int, list[Finding]] = {}
+            went_back, reached = booted.judge()
+            for row, finding in (*went_back, *sequence.findings()):
+                against.setdefault(row, []).append(finding)
+            remember(reached)
+            yield from self._lowered(verdicts, quotes, against)
+        if broken is not None:
+            raise broken
+
+    def _lowered(self, verdicts: Spool, quotes: Spool, against: dict[int, list[Finding]]) -> Iterator[pa.RecordBatch]:
         first = 0
-        for batch, own in zip(verdicts.read(), facts.read(), strict=True):
-            if ledger is not None:
-                for row, finding in spent(ledger, own, batch.column("attested"), first, as_of, max_age):
+        for batch, own in zip(verdicts.read(), quotes.read(), strict=True):
+            if self.ledger is not None:
+                attested = batch.column("attested")
+                for row, finding in spent(self.ledger, own, attested, first, self.as_of, self.max_age):
                     against.setdefault(row, []).append(finding)
             here = {row - first: against[row] for row in range(first, first + len(batch)) if row in against}
             yield lowered(batch, here)
             first += len(batch)
-    if broken is not None:
-        raise broken
 
 
 def ordered_map(function: Callable[[_Item], _Result], items: Iterable[_Item], jobs: int) -> Iterator[_Result]:
