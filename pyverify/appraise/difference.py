@@ -109,8 +109,14 @@ class _Differing:
 
     @cached_property
     def _closest(self) -> tuple[list[Change], EventSequence | None]:
-        candidates = [(diff(sequence.split(self.bank), self.digests), sequence) for sequence in self.sequences]
+        candidates = [(self._changes(sequence), sequence) for sequence in self.sequences]
         return min(candidates, key=lambda candidate: len(candidate[0]), default=([], None))
+
+    def _changes(self, sequence: EventSequence) -> list[Change]:
+        """What differs from a sequence beside the events that may have any digest."""
+        may = set(sequence.varies)
+        changes = diff(sequence.split(self.bank), self.digests)
+        return [change for change in changes if change.kind != "changed" or change.expected not in may]
 
     @cached_property
     def _wanted(self) -> list[bytes]:
