@@ -1,4 +1,4 @@
-"""After an approval the old is allowed for a while, until the machine has booted the new, and never again after that."""
+"""What an approval replaced is allowed for a while, until the machine has booted the new, and never after that."""
 
 from __future__ import annotations
 
