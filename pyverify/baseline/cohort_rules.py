@@ -1,8 +1,7 @@
 """In what honest boots of one kind of machine differ: the rules by which boots are put into one form and compared.
 
 Everything that no rule names counts, by its digest. A digest cannot be normalised (SPEC section 4.8): a rule that looks
-at text takes only text that the event's digest proves, and unproven text that claims to be such a text counts as what it
-is.
+at text takes only text that the event's digest proves. Where text that is not proven, the digest counts.
 """
 
 from __future__ import annotations
@@ -132,8 +131,11 @@ RULES: Final[tuple[Rule, ...]] = (
         "Boot Loader Specification",
     ),
 )
-"""All rules; those of one kind apply in this order. In RTMR0 boot variables count, for nothing but a type, which anybody
-may have written, tells them from Secure Boot's."""
+"""All rules; those of one kind apply in this order.
+
+In RTMR0 boot variables count: nothing but a type, which anybody may have written, tells them from Secure Boot's. Files
+in PCR 9 count by their digest, grub.cfg too: a name is no proof, and what is in them is not in the log.
+"""
 
 
 def counted(*, of_registers: bool) -> int:
@@ -177,9 +179,7 @@ class Rules:
 
 
 RULES_OF: Final[dict[bool, dict[int, Rules]]] = {
-    of_registers: {
-        pcr: Rules(pcr, of_registers=of_registers) for pcr in pcrs_of(counted(of_registers=of_registers))
-    }
+    of_registers: {pcr: Rules(pcr, of_registers=of_registers) for pcr in pcrs_of(counted(of_registers=of_registers))}
     for of_registers in (False, True)
 }
 """The rules of each PCR that counts, and under True of each measurement register."""

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pyverify.algorithms import BANKS, BY_NAME, TO_SHOW, pcrs_of
-from pyverify.baseline.cohort_rules import RULES_OF, Rules, counted
+from pyverify.baseline.cohort_rules import RULES_OF, counted
 from pyverify.baseline.model import start_of
 from pyverify.evidence import event_types as types
 from pyverify.evidence.data_check import VERIFIED, DataChecks, check_data
@@ -29,6 +29,7 @@ COUNTED_REGISTERS: Final = counted(of_registers=True)
 
 _GPT: Final = (types.EV_EFI_GPT_EVENT, types.EV_EFI_GPT_EVENT2)
 _GPT_SIGNATURE: Final = b"EFI PART"
+_LINES: Final = str.maketrans("", "", "\t\n\r")
 _RETURNED: Final = "Returning from EFI Application from Boot Option"
 _VERSION: Final = "pyverify cohort 1"
 """Goes into every key: boots that are put into another form have other keys."""
@@ -182,4 +183,8 @@ def _as_text(data: bytes) -> str | None:
     except UnicodeDecodeError:
         return None
     text = text.removesuffix("\0")
-    return text if all(character.isprintable() or character in "\t\n\r" for character in text) else None
+    return (
+        text
+        if text.isprintable() or all(character.isprintable() or character in "\t\n\r" for character in text)
+        else None
+    )
