@@ -23,6 +23,7 @@ class Does(Enum):
     LEAVE_OUT_TABLES = "a partition table does not count"
     LEAVE_OUT_RETRIES = "what a boot option that returned did does not count if the last one does it too"
     NAME = "this part of a text counts as the name that takes its place"
+    REPEAT = "a digest of a text in which parts were named, proven elsewhere in the log, counts as that text"
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +131,13 @@ RULES: Final[tuple[Rule, ...]] = (
         "boot entries and their folders begin with it",
         "Boot Loader Specification",
     ),
+    Rule(
+        Does.REPEAT,
+        (9, 11),
+        (_RTMR2,),
+        "the command line once more: the kernel's load options in UTF-16 with a NUL, a unified image's .cmdline",
+        "SPEC section 3.5",
+    ),
 )
 """All rules; those of one kind apply in this order.
 
@@ -159,6 +167,8 @@ class Rules:
         """Whether boot options are tried here, one after the other."""
         self.tables = Does.LEAVE_OUT_TABLES in does
         """Whether partition tables do not count."""
+        self.repeats = Does.REPEAT in does
+        """Whether a text of the log is measured here once more, its digest beside other data."""
         self._left_out = [r.pattern for r in here if r.does is Does.LEAVE_OUT_TEXTS and r.pattern is not None]
         self._named = [(r.pattern, r.name) for r in here if r.does is Does.NAME and r.pattern is not None]
 

@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+from pyverify import _native
 from pyverify.algorithms import BANKS, BY_NAME, TO_SHOW, pcrs_of
 from pyverify.baseline.cohort_rules import RULES_OF, counted
 from pyverify.baseline.model import start_of
 from pyverify.evidence import event_types as types
+from pyverify.evidence.columns import Ragged
 from pyverify.evidence.data_check import VERIFIED, DataChecks, check_data
 from pyverify.evidence.event_data import decode
 from pyverify.evidence.eventlog import EventLog
@@ -91,7 +94,7 @@ class NormalBoot:
 
 
 def _token(text: str) -> bytes:
-    return b"text " + text.encode("utf-8", "surrogatepass")
+    return b"text " + text.encode()
 
 
 def normalise(scanned: ScannedLogs, of_registers: Sequence[bool]) -> list[NormalBoot]:
@@ -120,7 +123,7 @@ def _normal_boot(log: EventLog, checks: DataChecks, of_registers: bool) -> Norma
         reader.sequence(pcr, np.flatnonzero(pcrs == pcr).tolist())
         for pcr in pcrs_of(COUNTED_REGISTERS if of_registers else COUNTED)
     ]
-    return NormalBoot(log, of_registers, checks.verified, tuple(sequences))
+    return NormalBoot(log, of_registers, checks.verified, tuple(map(reader.with_repeats, sequences)))
 
 
 class _Reader:
@@ -131,6 +134,7 @@ class _Reader:
         self._proven = (checks.verified == VERIFIED).tolist()
         self._part_at, self._part_size = checks.part_at.tolist(), checks.part_size.tolist()
         self._data_at = log.columns["data_at"].tolist()
+        self._named: dict[str, str] = {}
 
     def sequence(self, pcr: int, numbers: list[int]) -> NormalSequence:
         """What counts of a PCR, of the events that extended it."""
@@ -144,8 +148,37 @@ class _Reader:
                 continue
             normal = None if text is None else rules.named(text)
             kept[number] = None if normal == text else normal
+            if text is not None and normal is not None and normal != text:
+                self._named[text] = normal
         start = start_of(self._log.row, pcr) if not self._of_registers else 0
         return NormalSequence(pcr, start, tuple(kept), tuple(kept.values()))
+
+    def with_repeats(self, sequence: NormalSequence) -> NormalSequence:
+        """The sequence, once all are made, with the texts of digests of what was proven, and named, elsewhere."""
+        if not self._named or not RULES_OF[self._of_registers][sequence.pcr].repeats:
+            return sequence
+        texts = [
+            self._repeated.get(self._digests(number)) if text is None else text
+            for number, text in zip(sequence.numbers, sequence.texts, strict=True)
+        ]
+        return replace(sequence, texts=tuple(texts))
+
+    @cached_property
+    def _repeated(self) -> dict[tuple[bytes, ...], str]:
+        """The named texts by the digests that they have where they are measured once more, one a bank of the log."""
+        forms: list[bytes | None] = []
+        for text in self._named:
+            forms += [(text + "\0").encode("utf-16-le"), text.encode()]
+        messages = Ragged.of(forms)
+        listed = int(self._log.row["banks"])
+        columns = [
+            [digest.tobytes() for digest in _native.hash_messages(bank.index, messages.blob, messages.offsets)]
+            if listed >> bank.index & 1
+            else [b""] * len(forms)
+            for bank in BANKS
+        ]
+        normal = [name for name in self._named.values() for _ in range(2)]
+        return dict(zip(zip(*columns, strict=True), normal, strict=True))
 
     def _text(self, number: int) -> str | None:
         """The text that an event's digest covers, None where it proves none."""
@@ -183,8 +216,4 @@ def _as_text(data: bytes) -> str | None:
     except UnicodeDecodeError:
         return None
     text = text.removesuffix("\0")
-    return (
-        text
-        if text.isprintable() or all(character.isprintable() or character in "\t\n\r" for character in text)
-        else None
-    )
+    return text if text.translate(_LINES).isprintable() else None
