@@ -167,6 +167,17 @@ def _add_replay(commands: Any) -> None:
     replay.add_argument("--isa", metavar="NAME", help="force a variant of the hash kernels (see `pyverify info`)")
 
 
+def _add_cohorts(commands: Any) -> None:
+    words = "group the machines of an archive that boot alike, the odd ones first"
+    cohorts = _command(commands, "cohorts", "cohorts:cohorts", words)
+    words = "folder, tar (.gz .zst .xz), zip or Parquet of evidence; the newest boot of each machine counts"
+    cohorts.add_argument("evidence", metavar="ARCHIVE", help=words)
+    words = "say which other cohort is closest to these, and what differs"
+    cohorts.add_argument("machines", metavar="MACHINE", nargs="*", help=words)
+    cohorts.add_argument("--jobs", metavar="N", type=_positive, help="threads (default: the processors there are)")
+    cohorts.add_argument("--format", choices=("table", "json"), default="table")
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The whole command line."""
     parser = argparse.ArgumentParser(
@@ -195,6 +206,7 @@ def build_parser() -> argparse.ArgumentParser:
         "machines", metavar="MACHINE", nargs="*", help="these only (default: all that are not trusted)"
     )
 
+    _add_cohorts(commands)
     _add_enroll(commands)
     _add_challenge(commands)
     _add_quote(commands)

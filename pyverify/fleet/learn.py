@@ -6,7 +6,7 @@ import datetime
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -26,6 +26,7 @@ from pyverify.evidence.ima import Flag
 from pyverify.evidence.ima_set import ImaSet
 from pyverify.evidence.log_kinds import transcode
 from pyverify.findings import Finding, Severity
+from pyverify.fleet.boot_order import BootKey, boot_keys, chosen_boots
 from pyverify.fleet.first_keys import enroll_first_key
 from pyverify.fleet.sources import Source
 
@@ -34,8 +35,6 @@ _KNOWN: Final = 4096
 
 _KNOWN_LISTS: Final = 256
 """IMA sets kept for the same reason: of 400 entries some 40 KB each."""
-
-_LAST: Final = datetime.datetime.max.replace(tzinfo=datetime.UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,26 +48,9 @@ class Learned:
     reasons: tuple[Finding, ...] = ()
 
 
-_Key: TypeAlias = tuple[int, datetime.datetime, str]
-"""Where a boot stands among those of its machine: boot_seq, collected_at, name; what is not said comes last."""
-
-
-def _keys(batch: pa.RecordBatch) -> Iterator[tuple[str, _Key] | None]:
-    """Machine and key of each row, None where the row has no name to learn it by."""
-    names = ("machine", "boot", "boot_seq", "collected_at")
-    for machine, boot, boot_seq, collected_at in zip(*(batch.column(name).to_pylist() for name in names), strict=True):
-        key = (2**63 if boot_seq is None else boot_seq, collected_at or _LAST, boot)
-        yield None if machine is None or boot is None else (machine, key)
-
-
-def first_boots(source: Source) -> dict[str, _Key]:
+def first_boots(source: Source) -> dict[str, BootKey]:
     """The first boot of each machine of an archive: by boot_seq, then collected_at, then the boot's name."""
-    first: dict[str, _Key] = {}
-    for batch in source.batches(columns="keys"):
-        for item in _keys(batch):
-            if item is not None and (item[0] not in first or item[1] < first[item[0]]):
-                first[item[0]] = item[1]
-    return first
+    return chosen_boots(source, newest=False)
 
 
 def learn(
@@ -101,7 +83,7 @@ def learn(
     lists: dict[bytes, ImaSet] = {}
     for batch in source.batches():
         chosen = []
-        for row, item in enumerate(_keys(batch)):
+        for row, item in enumerate(boot_keys(batch)):
             if item is not None and wanted.get(item[0]) == item[1]:
                 del wanted[item[0]]  # of several samples of a boot the first counts
                 chosen.append(row)
@@ -128,14 +110,14 @@ def learn(
 
 
 def _enroll_first_keys(
-    source: Source, store: Store, wanted: dict[str, _Key], policy: Policy, as_of: datetime.datetime
+    source: Source, store: Store, wanted: dict[str, BootKey], policy: Policy, as_of: datetime.datetime
 ) -> None:
     """Enrols the key of the first boot of each wanted machine that has none."""
     enrollment = Enrollment(store)
     enrolled = enrollment.keys()
     has_key = {key.machine for key in enrolled}
     for batch in source.batches():
-        for row, item in enumerate(_keys(batch)):
+        for row, item in enumerate(boot_keys(batch)):
             if item is None or wanted.get(item[0]) != item[1] or item[0] in has_key:
                 continue
             if enroll_first_key(enrollment, item[0], batch.slice(row, 1), policy=policy, as_of=as_of):
