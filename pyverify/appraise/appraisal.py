@@ -99,7 +99,11 @@ _NOT_QUOTED: Final = _Quoted(PcrValues({}, {}), {}, {}, np.zeros(0, np.bool_))
 
 
 class Appraisal:
-    """The appraisal of one batch, step by step over its columns."""
+    """The appraisal of one batch, step by step over its columns.
+
+    What :meth:`verdicts` comes by on its way is kept for who looks at single rows: ``judged_as``, ``comparison``,
+    ``attestation`` and ``boots``.
+    """
 
     def __init__(
         self,
@@ -114,6 +118,7 @@ class Appraisal:
         self.n = len(batch)
         self.attestation: Attestation | None = None
         self.boots = Boots(self.batch, (), as_of, {})
+        self.judged_as: JudgedLogs | None = None
         self.comparison: Comparison | None = None
         self.logs = Ragged.from_arrow(self.batch.column("event_log"))
         self.digests = log_digests(self.logs)
@@ -133,6 +138,7 @@ class Appraisal:
             Finding("log.absent", Severity.INFO, "no event log, or an empty one: nothing says what was booted"),
         )
         judged_as = judged_logs(self.batch, self.logs, self.digests, unreadable | empty, self.findings)
+        self.judged_as = judged_as
         # A TPM's quote says nothing of measurement registers, whatever numbers they share with PCRs.
         unquoted = unreadable | judged_as.of_registers
         sent = None if self.policy.quote == "no" else sent_quotes(self.batch, unquoted, self.findings)

@@ -123,6 +123,17 @@ class Comparison:
         self._superseded = np.zeros(len(judged), np.uint32)
 
     @property
+    def judged(self) -> npt.NDArray[np.bool_]:
+        """The rows that were held against an active baseline."""
+        return self._judged
+
+    @property
+    def compared_that_differ(self) -> npt.NDArray[np.uint32]:
+        """For each row the compared PCRs that differ in some bank, a bit each."""
+        differ: npt.NDArray[np.uint32] = self.anywhere & self._masks.compare
+        return differ
+
+    @property
     def profile(self) -> npt.NDArray[np.uint32]:
         """The profile that each row was held against; a number that is none where it was not."""
         return self._profile
