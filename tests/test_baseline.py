@@ -7,6 +7,7 @@ import sqlite3
 import numpy as np
 import pytest
 from conftest import entry, hash_of, small_log
+from store_tools import damage_and_sign
 
 from pyverify import EventLog, References, ReferencesError, Store, StoreError
 from pyverify.baseline.model import Allowed, Baseline, State, event_sequences
@@ -102,7 +103,7 @@ def test_stores_that_are_none(tmp_path):
     with Store.open(str(tmp_path / "new.db"), create=True):
         pass
     with sqlite3.connect(tmp_path / "new.db") as rows:
-        rows.execute("update about set value = '99'")
+        rows.execute("update about set value = '99' where key = 'version'")
     rows.close()
     with pytest.raises(StoreError, match="version 99"):
         Store.open(str(tmp_path / "new.db"))
@@ -131,9 +132,7 @@ def test_a_damaged_store_is_an_error_not_a_crash(tmp_path, damage):
     path = tmp_path / "s.db"
     with Store.open(str(path), create=True) as store:
         store.add([baseline("a")], action="learn")
-    with sqlite3.connect(path) as rows:
-        rows.execute(damage)
-    rows.close()
+    damage_and_sign(path, damage)
     with Store.open(str(path)) as store, pytest.raises(StoreError):
         store.references()
 

@@ -9,6 +9,7 @@ import threading
 import pytest
 from conftest import shared
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from store_tools import damage_and_sign
 from test_certificates import AK as AK_PURPOSE
 from test_certificates import NOW, ROOT, Made, leaf
 from test_credential import activate, rsa_area
@@ -299,13 +300,9 @@ def test_files_that_are_no_challenges(text):
 
 
 def test_a_store_that_is_damaged_says_so(tmp_path):
-    import sqlite3
-
     path = tmp_path / "s.db"
     with Store.open(str(path), create=True) as store:
         Enrollment(store).enroll("m", AK, at=NOW)
-    with sqlite3.connect(path) as rows:
-        rows.execute("update enrolled set level = 'blessed'")
-    rows.close()
+    damage_and_sign(path, "update key_state set level = 'blessed'")
     with Store.open(str(path)) as store, pytest.raises(StoreError, match="contradicts itself"):
         Enrollment(store).keys()

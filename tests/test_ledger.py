@@ -5,15 +5,16 @@ from __future__ import annotations
 import contextlib
 import datetime
 import hashlib
-import sqlite3
 import threading
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from store_tools import damage_and_sign
 from test_baseline import baseline
 
 from pyverify import References, ReferencesError, Store, StoreError
+from pyverify.baseline import schema
 from pyverify.baseline.freshness import FINDINGS, Freshness, freshness
 from pyverify.baseline.identity import Challenge, EnrolledKey, KeyLevel, from_micros, to_micros
 from pyverify.baseline.ledger import Ledger
@@ -266,12 +267,12 @@ def test_a_snapshot_out_of_order_is_refused():
 @pytest.mark.parametrize(
     "damage",
     [
-        "update enrolled set level = 'blessed'",
-        "update enrolled set sm2_mode = 'x'",
+        "update key_state set level = 'blessed'",
+        "update key_state set sm2_mode = 'x'",
         "update enrolled set since = 'x'",
         "update enrolled set since = -1",
-        "update enrolled set until = 9000000000000000000",
-        "update enrolled set ak_name = x'00'",
+        "update key_state set until = 9000000000000000000",
+        "update enrolled set ak_name = x'00'; update key_state set ak_name = x'00'",
         "update challenge set issued_at = 9000000000000000000",
         "update challenge set ak_name = x'0004'",
         "update spent set attest = x'00'",
@@ -282,28 +283,11 @@ def test_a_damaged_store_is_an_error_not_a_crash(tmp_path, damage):
     with Store.open(str(path), create=True) as store:
         Ledger(store).add(ISSUED)
         Ledger(store).spend(AK, OLD, QUOTE, at=NOW)
-    with sqlite3.connect(path) as rows:
-        rows.execute("insert into change values (1, '2026-01-01', 'enroll', null, null)")
-        rows.execute("insert into enrolled values (?, 'm', 0, null, 'enrolled', 'digest', x'', null, 1)", (AK,))
-        rows.execute(damage)
-    rows.close()
+        with store.changing("enroll") as (connection, number):
+            key = {"ak_name": AK, "machine": "m", "since": 0, "public": b"", "change": number}
+            connection.execute(schema.enrolled.insert().values(key))
+            state = {"ak_name": AK, "level": "enrolled", "sm2_mode": "digest", "change": number}
+            connection.execute(schema.key_state.insert().values(state))
+    damage_and_sign(path, damage)
     with Store.open(str(path)) as store, pytest.raises((StoreError, ReferencesError)):
         store.references()
-
-
-def test_a_store_of_version_1_is_brought_up_to_date(tmp_path):
-    path = tmp_path / "old.db"
-    with Store.open(str(path), create=True) as store:
-        store.add([baseline("a")], action="learn")
-    with sqlite3.connect(path) as rows:
-        for table in ("spent", "activation", "challenge", "enrolled", "root"):
-            rows.execute(f"drop table {table}")
-        rows.execute("alter table change drop column who")
-        rows.execute("update about set value = '1'")
-    rows.close()
-    for _ in range(2):
-        with Store.open(str(path)) as store:
-            assert store.references().columns.field("id").to_pylist() == ["a"]
-            assert Ledger(store).add(ISSUED) in (3, 0)
-            with store.changing("test", "why", "who"):
-                pass

@@ -18,6 +18,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from pyverify.baseline import schema
+from pyverify.baseline.frozen import enrolled_keys
 from pyverify.baseline.identity import ALWAYS, EnrolledKey, KeyLevel, from_micros, in_micros, to_micros
 from pyverify.baseline.store import Store
 from pyverify.errors import StoreError, UsageError
@@ -121,16 +122,14 @@ class Enrollment:
         return self._add(row, who, reason)
 
     def _add(self, row: dict[str, Any], who: str | None, reason: str | None) -> Enrolled:
-        table = schema.enrolled
         with self._store.changing("enroll", reason, who) as (connection, number):
             found = _find(connection, row["ak_name"])
             _check_span(row["since"] if found is None else found.since, row["until"])
             if found is None:
-                new = {**row, "sm2_mode": row["sm2_mode"] or str(Sm2Mode.DIGEST), "change": number}
-                try:
-                    connection.execute(table.insert().values(new))
-                except sa.exc.IntegrityError as error:
-                    raise StoreError("key.shared: somebody else enrolled this key at the same moment") from error
+                fixed = {name: row[name] for name in ("ak_name", "machine", "since", "public")}
+                connection.execute(schema.enrolled.insert().values(**fixed, change=number))
+                row = {**row, "sm2_mode": row["sm2_mode"] or str(Sm2Mode.DIGEST)}
+                _add_state(connection, number, row, {})
                 return Enrolled(_key(_find(connection, row["ak_name"])), True)
             if found.machine != row["machine"]:
                 raise UsageError(
@@ -140,14 +139,14 @@ class Enrollment:
             changed = {name: row[name] for name in ("until", "sm2_mode", "ek_certificates") if row[name] is not None}
             if KeyLevel(row["level"]).rank > KeyLevel(found.level).rank:
                 changed["level"] = row["level"]
-            if changed:
-                connection.execute(table.update().where(table.c.ak_name == row["ak_name"]).values(changed))
+            if any(getattr(found, name) != value for name, value in changed.items()):
+                _add_state(connection, number, found._asdict(), changed)
             return Enrolled(_key(_find(connection, row["ak_name"])), False)
 
     def keys(self, machine: str | None = None) -> list[EnrolledKey]:
         """The enrolled keys of a machine, or of all, past and present."""
         table = schema.enrolled
-        query = sa.select(table).order_by(table.c.machine, table.c.since, table.c.ak_name)
+        query = enrolled_keys().order_by(None).order_by(table.c.machine, table.c.since, table.c.ak_name)
         with self._store.reading() as connection:
             rows = connection.execute(query if machine is None else query.where(table.c.machine == machine))
             return [_key(row) for row in rows]
@@ -171,24 +170,26 @@ class Enrollment:
         is_certified = self._is_certified(row.ek_certificates, ek, at)
         secret = secrets.token_bytes(SECRET_SIZE)
         blob = make_credential(ek_public, ak.name, secret)
-        with self._store.writing() as connection:
+        with self._store.changing("credential") as (connection, number):
             values = {
                 "secret": hashlib.sha256(secret).digest(),
                 "ak_name": ak.name,
                 "ek_name": ek.name,
-                "certified": is_certified,
+                "certified": int(is_certified),
                 "issued_at": to_micros(at),
+                "change": number,
             }
             connection.execute(schema.activation.insert().values(values))
         return blob
 
     def _require_own(self, machine: str, ek_name: bytes, at: datetime.datetime) -> None:
         """One TPM is in one machine: its EK must not stand behind a key that another machine has now."""
-        key, asked = schema.enrolled, schema.activation
+        key, asked, answered = schema.enrolled, schema.activation, schema.activated
         query = (
-            sa.select(key)
+            enrolled_keys()
             .join(asked, asked.c.ak_name == key.c.ak_name)
-            .where(asked.c.ek_name == ek_name, key.c.machine != machine, asked.c.answered_at.is_not(None))
+            .join(answered, answered.c.secret == asked.c.secret)
+            .where(asked.c.ek_name == ek_name, key.c.machine != machine)
         )
         with self._store.reading() as connection:
             others = sorted({k.machine for row in connection.execute(query) if (k := _key(row)).holds_at(at)})
@@ -217,24 +218,25 @@ class Enrollment:
             The key, or None where the secret is not one that this machine was sent, was answered before, or comes
             too late.
         """
-        table, now = schema.activation, to_micros(at)
+        asked, answered, now = schema.activation, schema.activated, to_micros(at)
         # The database compares digests of secrets: how long that takes says nothing about a secret.
         digest = hashlib.sha256(secret).digest()
         with self._store.reading() as connection:
-            row = connection.execute(sa.select(table).where(table.c.secret == digest)).first()
+            row = connection.execute(sa.select(asked).where(asked.c.secret == digest)).first()
             enrolled = None if row is None else _find(connection, row.ak_name)
         if row is None or enrolled is None or enrolled.machine != machine:
             return None
         if not 0 <= now - row.issued_at <= in_micros(_ACTIVATION_AGE):
             return None
         level = KeyLevel.CERTIFIED if row.certified else KeyLevel.ACTIVATED
-        keys = schema.enrolled
-        with self._store.changing(str(level), f"credential activation of {row.ak_name.hex()}", who) as (connection, _):
-            answered = table.update().where(table.c.secret == digest, table.c.answered_at.is_(None))
-            if not connection.execute(answered.values(answered_at=now)).rowcount:
-                return None  # it was answered before, perhaps at this moment
-            if level.rank > KeyLevel(enrolled.level).rank:
-                connection.execute(keys.update().where(keys.c.ak_name == row.ak_name).values(level=str(level)))
+        reason = f"credential activation of {row.ak_name.hex()}"
+        with self._store.changing(str(level), reason, who) as (connection, number):
+            if connection.execute(sa.select(answered).where(answered.c.secret == digest)).first() is not None:
+                return None  # perhaps at this moment
+            connection.execute(answered.insert().values(secret=digest, at=now, change=number))
+            found = _find(connection, row.ak_name)
+            if level.rank > KeyLevel(found.level).rank:
+                _add_state(connection, number, found._asdict(), {"level": str(level)})
             return _key(_find(connection, row.ak_name))
 
 
@@ -257,7 +259,14 @@ def _check_span(since: int, until: int | None) -> None:
 
 
 def _find(connection: sa.Connection, ak_name: bytes) -> Any:
-    return connection.execute(sa.select(schema.enrolled).where(schema.enrolled.c.ak_name == ak_name)).first()
+    return connection.execute(enrolled_keys().where(schema.enrolled.c.ak_name == ak_name)).first()
+
+
+def _add_state(connection: sa.Connection, number: int, known: dict[str, Any], changed: dict[str, Any]) -> None:
+    """What is known of a key from this change on."""
+    names = ("ak_name", "until", "level", "sm2_mode", "ek_certificates")
+    values = {**{name: known[name] for name in names}, **changed, "change": number}
+    connection.execute(schema.key_state.insert().values(values))
 
 
 def _key(row: Any) -> EnrolledKey:

@@ -36,7 +36,7 @@ def write_snapshot(connection: sa.Connection, snapshot: Snapshot) -> None:
 
 def stream(connection: sa.Connection, query: sa.Select[Any]) -> sa.Result[Any]:
     """The rows of a query, some at a time."""
-    return connection.execution_options(yield_per=_CHUNK).execute(query)
+    return connection.execute(query, execution_options={"yield_per": _CHUNK})
 
 
 def states(connection: sa.Connection) -> dict[tuple[str, str, int], State]:
@@ -135,6 +135,16 @@ def _write_machines(connection: sa.Connection, snapshot: Snapshot, numbers: dict
 
 
 _TIMES = ("issued_at", "collected_at")
+_KEY_FACTS = ("machine", "ak_name", "since", "until", "level", "sm2_mode")
+
+
+def enrolled_keys() -> sa.Select[Any]:
+    """The enrolled keys in the order of their Names, each with what is known of it now: columns of both tables."""
+    key, state, newer = schema.enrolled, schema.key_state, schema.key_state.alias()
+    newest = sa.select(sa.func.max(newer.c.change)).where(newer.c.ak_name == key.c.ak_name).scalar_subquery()
+    now = [column for column in state.c if column.name not in ("ak_name", "change")]
+    is_now = sa.and_(state.c.ak_name == key.c.ak_name, state.c.change == newest)
+    return sa.select(key, *now).select_from(key.join(state, is_now)).order_by(key.c.ak_name)
 
 
 def _newest(connection: sa.Connection, table: sa.Table) -> Iterator[Any]:
@@ -146,10 +156,9 @@ def _newest(connection: sa.Connection, table: sa.Table) -> Iterator[Any]:
 
 
 def _write_identity(connection: sa.Connection, snapshot: Snapshot) -> None:
-    key, asked, spent = schema.enrolled, schema.challenge, schema.spent
-    columns = (key.c.machine, key.c.ak_name, key.c.since, key.c.until, key.c.level, key.c.sm2_mode)
-    for row in stream(connection, sa.select(*columns).order_by(key.c.ak_name)):
-        snapshot.add("enrolled", row._asdict())
+    asked, spent = schema.challenge, schema.spent
+    for row in stream(connection, enrolled_keys()):
+        snapshot.add("enrolled", {name: getattr(row, name) for name in _KEY_FACTS})
     is_same = sa.and_(asked.c.ak_name == spent.c.ak_name, asked.c.nonce == spent.c.nonce)
     challenges = sa.select(asked.c.ak_name, asked.c.nonce, asked.c.issued_at, spent.c.attest.label("spent_by"))
     order = (asked.c.ak_name, asked.c.issued_at, asked.c.nonce)

@@ -61,7 +61,8 @@ class Ledger:
                 to its key before, at another time; the key is another machine's.
         """
         rows = [_row(challenge) for challenge in challenges]
-        with self._store.writing() as connection:
+        with self._store.changing("challenge") as (connection, number):
+            rows = [{**row, "change": number} for row in rows]
             return sum(_add(connection, rows[at : at + _CHUNK]) for at in range(0, len(rows), _CHUNK))
 
     def consume(self, verdict: _Spendable, *, at: datetime.datetime) -> Any:
@@ -112,13 +113,12 @@ class Ledger:
         now = to_micros(at)
         oldest = now - in_micros(max_age)
         codes: dict[int, Freshness] = {}
-        # All jobs lock rows in one order, so that none waits for another in a circle.
         order = sorted(range(len(quotes)), key=lambda index: quotes[index][:2])
-        with self._store.writing() as connection:
+        with self._store.changing("spend") as (connection, number):
             for first in range(0, len(order), _CHUNK):
                 chunk = order[first : first + _CHUNK]
                 some = [quotes[index] for index in chunk]
-                _spend(connection, some, now)
+                _spend(connection, number, some, now)
                 codes |= zip(chunk, _judge(connection, some, now, oldest), strict=True)
         return [codes[index] for index in range(len(quotes))]
 
@@ -163,14 +163,14 @@ def _add(connection: sa.Connection, rows: list[dict[str, Any]]) -> int:
     return len(after) - len(before)
 
 
-def _spend(connection: sa.Connection, quotes: list[tuple[bytes, bytes, bytes]], now: int) -> None:
+def _spend(connection: sa.Connection, number: int, quotes: list[tuple[bytes, bytes, bytes]], now: int) -> None:
     """Marks nonces as spent if they were issued and nothing spent them: in one statement, the primary key decides."""
     table = schema.challenge
-    values = (sa.bindparam("attest", type_=sa.LargeBinary), sa.literal(now, sa.BigInteger))
-    is_it = sa.and_(table.c.ak_name == sa.bindparam("ak"), table.c.nonce == sa.bindparam("number"))
+    values = (sa.bindparam("attest", type_=sa.LargeBinary), sa.literal(now, sa.BigInteger), sa.literal(number))
+    is_it = sa.and_(table.c.ak_name == sa.bindparam("ak"), table.c.nonce == sa.bindparam("asked"))
     issued = sa.select(table.c.ak_name, table.c.nonce, *values).where(is_it)
-    insert = _insert(connection, schema.spent).from_select(["ak_name", "nonce", "attest", "at"], issued)
-    rows = [{"ak": ak_name, "number": nonce, "attest": attest} for ak_name, nonce, attest in quotes]
+    insert = _insert(connection, schema.spent).from_select(["ak_name", "nonce", "attest", "at", "change"], issued)
+    rows = [{"ak": ak_name, "asked": nonce, "attest": attest} for ak_name, nonce, attest in quotes]
     connection.execute(insert.on_conflict_do_nothing(), rows)
 
 

@@ -1,26 +1,38 @@
-"""The tables of a store, and how an older one is brought up to date.
+"""The tables of a store.
 
-Rows are only ever added. Times of keys, challenges and ends are microseconds since 1970 in UTC: whole
-numbers mean the same in every database.
+Rows are only ever added, and each belongs to the change that added it: the signed head of that change covers all of
+them (:mod:`pyverify.baseline.heads`). Contents that are there once for all machines belong to the change that needed
+them first. Times are microseconds since 1970 in UTC: whole numbers mean the same in every database, and so do their
+heads; truths are 0 and 1 for the same reason.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 
 VERSION: Final = "3"
-_OLDER: Final = ("1", "2")
 
 _metadata: Final = sa.MetaData()
+
+
+def _change(**options: Any) -> sa.Column[int]:
+    """The change that added a row: every table has it, that is how its rows come under a head."""
+    return sa.Column("change", sa.ForeignKey("change.number"), nullable=False, index=True, **options)
+
+
+# What a store is (heads.About), and its version.
 about: Final = sa.Table(
-    "about", _metadata, sa.Column("key", sa.String, primary_key=True), sa.Column("value", sa.String)
+    "about",
+    _metadata,
+    sa.Column("key", sa.String, primary_key=True),
+    sa.Column("value", sa.String, nullable=False),
 )
 sequence: Final = sa.Table(
     "sequence",
     _metadata,
-    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("key", sa.LargeBinary(32), nullable=False, unique=True),
     sa.Column("start", sa.Integer, nullable=False),
     sa.Column("banks", sa.Integer, nullable=False),
@@ -32,46 +44,61 @@ sequence: Final = sa.Table(
     sa.Column("varies", sa.String, nullable=False),
     # JSON: hex by bank, where no events are known
     sa.Column("pcr_values", sa.String, nullable=False),
+    _change(),
 )
 profile: Final = sa.Table(
     "profile",
     _metadata,
-    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("key", sa.LargeBinary(32), nullable=False, unique=True),
     # JSON: for each of 24 PCRs the sequences it may hold, the oldest first: the id of a current one, and
     # [id, until, keep] of one that was superseded
     sa.Column("body", sa.String, nullable=False),
+    _change(),
 )
 ima_path: Final = sa.Table(
     "ima_path",
     _metadata,
-    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
     # the name itself: it is what its row is found by
     sa.Column("key", sa.LargeBinary, nullable=False, unique=True),
+    _change(),
 )
 ima_member: Final = sa.Table(
     "ima_member",
     _metadata,
-    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
     # all of the member: id of its path, kind and digest, the numbers big-endian
     sa.Column("key", sa.LargeBinary, nullable=False, unique=True),
+    _change(),
 )
 ima_set: Final = sa.Table(
     "ima_set",
     _metadata,
-    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("key", sa.LargeBinary(32), nullable=False, unique=True),
     # ids of its members, four bytes each, little-endian
     sa.Column("members", sa.LargeBinary, nullable=False),
+    _change(),
 )
 change: Final = sa.Table(
     "change",
     _metadata,
-    sa.Column("number", sa.Integer, primary_key=True),
-    sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+    # 1, 2, 3, ...
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("at", sa.BigInteger, nullable=False),
     sa.Column("action", sa.String, nullable=False),
     sa.Column("reason", sa.String),
     sa.Column("who", sa.String),
+)
+# What is signed of each change (heads.py).
+head: Final = sa.Table(
+    "head",
+    _metadata,
+    sa.Column("change", sa.ForeignKey("change.number"), primary_key=True, autoincrement=False),
+    sa.Column("rows", sa.LargeBinary(32), nullable=False),
+    sa.Column("digest", sa.LargeBinary(32), nullable=False),
+    sa.Column("signature", sa.LargeBinary, nullable=False),
 )
 baseline: Final = sa.Table(
     "baseline",
@@ -86,7 +113,7 @@ baseline: Final = sa.Table(
     sa.Column("quoted_banks", sa.Integer, nullable=False),
     sa.Column("boot", sa.String, nullable=False),
     sa.Column("evidence_id", sa.LargeBinary(32), nullable=False),
-    sa.Column("change", sa.ForeignKey("change.number"), nullable=False),
+    _change(),
     # null where the learning boot sent no IMA list
     sa.Column("ima_set", sa.ForeignKey("ima_set.id")),
     sa.Column("ima_violations", sa.Integer, nullable=False),
@@ -100,7 +127,7 @@ baseline: Final = sa.Table(
 transition: Final = sa.Table(
     "transition",
     _metadata,
-    sa.Column("change", sa.ForeignKey("change.number"), primary_key=True),
+    _change(primary_key=True),
     sa.Column("scope", sa.String, primary_key=True),
     sa.Column("id", sa.String, primary_key=True),
     sa.Column("version", sa.Integer, primary_key=True),
@@ -112,7 +139,7 @@ cohort_member: Final = sa.Table(
     "cohort_member",
     _metadata,
     sa.Column("machine", sa.String, primary_key=True),
-    sa.Column("change", sa.ForeignKey("change.number"), primary_key=True),
+    _change(primary_key=True),
     # null where it was taken out of its cohort
     sa.Column("cohort", sa.String),
 )
@@ -120,7 +147,7 @@ ignored: Final = sa.Table(
     "ignored",
     _metadata,
     sa.Column("machine", sa.String, primary_key=True),
-    sa.Column("change", sa.ForeignKey("change.number"), primary_key=True),
+    _change(primary_key=True),
     sa.Column("until", sa.BigInteger, nullable=False),
 )
 # The first boot known of a machine that held a sequence of a PCR while an older one was still allowed.
@@ -135,7 +162,7 @@ reached: Final = sa.Table(
     sa.Column("boot_seq", sa.BigInteger),
     sa.Column("collected_at", sa.BigInteger),
     sa.Column("boot", sa.String, nullable=False),
-    sa.Column("change", sa.ForeignKey("change.number"), nullable=False),
+    _change(),
 )
 enrolled: Final = sa.Table(
     "enrolled",
@@ -144,14 +171,21 @@ enrolled: Final = sa.Table(
     sa.Column("ak_name", sa.LargeBinary(66), primary_key=True),
     sa.Column("machine", sa.String, nullable=False, index=True),
     sa.Column("since", sa.BigInteger, nullable=False),
+    # TPMT_PUBLIC, the bytes that the Name is over
+    sa.Column("public", sa.LargeBinary, nullable=False),
+    _change(),
+)
+# What is known of a key beside; the newest row of a key counts.
+key_state: Final = sa.Table(
+    "key_state",
+    _metadata,
+    sa.Column("ak_name", sa.ForeignKey("enrolled.ak_name"), primary_key=True),
+    _change(primary_key=True),
     sa.Column("until", sa.BigInteger),
     sa.Column("level", sa.String, nullable=False),
     sa.Column("sm2_mode", sa.String, nullable=False),
-    # TPMT_PUBLIC, the bytes that the Name is over
-    sa.Column("public", sa.LargeBinary, nullable=False),
     # DER, the EK's own certificate first; for credential activation
     sa.Column("ek_certificates", sa.LargeBinary),
-    sa.Column("change", sa.ForeignKey("change.number"), nullable=False),
 )
 challenge: Final = sa.Table(
     "challenge",
@@ -161,6 +195,7 @@ challenge: Final = sa.Table(
     sa.Column("ak_name", sa.LargeBinary(66), primary_key=True),
     sa.Column("issued_at", sa.BigInteger, nullable=False),
     sa.Column("machine", sa.String),
+    _change(),
     sa.Index("challenge_of_key", "ak_name", "issued_at"),
 )
 # A nonce is spent by adding its row: of two that try at once, the primary key lets one through.
@@ -171,6 +206,7 @@ spent: Final = sa.Table(
     sa.Column("ak_name", sa.LargeBinary(66), primary_key=True),
     sa.Column("attest", sa.LargeBinary(32), nullable=False),
     sa.Column("at", sa.BigInteger, nullable=False),
+    _change(),
     sa.ForeignKeyConstraint(["nonce", "ak_name"], ["challenge.nonce", "challenge.ak_name"]),
 )
 activation: Final = sa.Table(
@@ -182,9 +218,17 @@ activation: Final = sa.Table(
     # Name of the EK that the secret was protected for
     sa.Column("ek_name", sa.LargeBinary(66), nullable=False),
     # whether that EK is the one of the machine's certificate
-    sa.Column("certified", sa.Boolean, nullable=False),
+    sa.Column("certified", sa.Integer, nullable=False),
     sa.Column("issued_at", sa.BigInteger, nullable=False),
-    sa.Column("answered_at", sa.BigInteger),
+    _change(),
+)
+# A secret is answered by adding its row.
+activated: Final = sa.Table(
+    "activated",
+    _metadata,
+    sa.Column("secret", sa.ForeignKey("activation.secret"), primary_key=True),
+    sa.Column("at", sa.BigInteger, nullable=False),
+    _change(),
 )
 root: Final = sa.Table(
     "root",
@@ -192,39 +236,27 @@ root: Final = sa.Table(
     sa.Column("key", sa.LargeBinary(32), primary_key=True),
     # DER
     sa.Column("certificate", sa.LargeBinary, nullable=False),
-    sa.Column("change", sa.ForeignKey("change.number"), nullable=False),
+    _change(),
 )
 
 
-_ADDED: Final = (
-    ("change", "who", "VARCHAR"),
-    ("baseline", "ima_set", "INTEGER REFERENCES ima_set (id)"),
-    ("baseline", "ima_violations", "INTEGER NOT NULL DEFAULT 0"),
-    ("sequence", "varies", "VARCHAR NOT NULL DEFAULT '[]'"),
-    ("sequence", "pcr_values", "VARCHAR NOT NULL DEFAULT '{}'"),
-    ("baseline", "origin", "VARCHAR NOT NULL DEFAULT 'first-seen'"),
-    ("baseline", "accepted", "VARCHAR NOT NULL DEFAULT '[]'"),
-    ("baseline", "ima_superseded", "VARCHAR NOT NULL DEFAULT '[]'"),
-)
-"""Columns that older stores do not have."""
+COVERED: Final = tuple(_metadata.tables[name] for name in sorted(_metadata.tables.keys() - {about.name, head.name}))
+"""The tables whose rows heads cover: all but what a store is, and the heads themselves."""
+
+
+def change_of(table: sa.Table) -> sa.Column[int]:
+    """The number of the change that a row of a covered table belongs to."""
+    return change.c.number if table is change else table.c.change
 
 
 def create(connection: sa.Connection) -> None:
-    """Makes the tables that are not there yet, and a new store's version."""
-    is_new = not sa.inspect(connection).has_table(about.name)
+    """Makes the tables of a new store."""
     _metadata.create_all(connection)
-    if is_new:
-        connection.execute(about.insert().values(key="version", value=VERSION))
 
 
-def up_to_date(connection: sa.Connection) -> str | None:
-    """Brings an older store up to date where that can be; the version that it then has."""
+def version_of(connection: sa.Connection) -> str | None:
+    """The version of the store in a database, None where there is no store."""
+    if not sa.inspect(connection).has_table(about.name):
+        return None
     found: str | None = connection.scalar(sa.select(about.c.value).where(about.c.key == "version"))
-    if found not in _OLDER:
-        return found
-    create(connection)
-    for table, column, rest in _ADDED:
-        if column not in {has["name"] for has in sa.inspect(connection).get_columns(table)}:
-            connection.execute(sa.text(f"ALTER TABLE {table} ADD COLUMN {column} {rest}"))
-    connection.execute(about.update().where(about.c.key == "version").values(value=VERSION))
-    return VERSION
+    return found
