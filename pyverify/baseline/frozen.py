@@ -90,7 +90,7 @@ def _approvals(connection: sa.Connection) -> dict[int, str]:
     words = {}
     for row in stream(connection, sa.select(table).where(table.c.action.not_in(_OF_MACHINES))):
         who, why = f" by {row.who}" if row.who else "", f": {row.reason}" if row.reason else ""
-        words[row.number] = f"{row.action} of {row.at:%Y-%m-%d}{who}{why}"
+        words[row.number] = f"{row.action} of {from_micros(row.at):%Y-%m-%d}{who}{why}"
     return words
 
 

@@ -268,9 +268,11 @@ class _Writer:
 
     def add(self, rows: Sequence[Any], version: int | None, contents: _Contents, origin: Origin) -> None:
         """Adds a version with these contents to each baseline: the one after its newest unless ``version`` says so."""
-        profile = intern_profiles(self._connection, [contents.profile])[profile_key(contents.profile)]
+        profile = intern_profiles(self._connection, self._change, [contents.profile])[profile_key(contents.profile)]
         own = [] if contents.ima is None else [contents.ima]
-        sets = intern_sets(partial(intern, self._connection), [*own, *(old.ima for old in contents.superseded)])
+        sets = intern_sets(
+            partial(intern, self._connection, self._change), [*own, *(old.ima for old in contents.superseded)]
+        )
         old = [[sets[one.ima.key], to_micros(one.until)] for one in contents.superseded]
         new = {
             "state": str(State.ACTIVE),
