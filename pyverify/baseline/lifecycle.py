@@ -15,17 +15,17 @@ from typing import Any
 import sqlalchemy as sa
 
 from pyverify.baseline import schema
+from pyverify.baseline.contents import Contents, Reader
 from pyverify.baseline.edits import Edit
 from pyverify.baseline.enrollment import check_machine
 from pyverify.baseline.identity import to_micros
-from pyverify.baseline.ima_rows import intern_sets, read_sets
-from pyverify.baseline.model import Allowed, EventSequence, Origin, State, SupersededIma
-from pyverify.baseline.rows import parse_profile, parse_sequence, parse_superseded, profile_key, to_json
-from pyverify.baseline.selection import Selection, active, chunks, pending, versions_of
+from pyverify.baseline.ima_rows import intern_sets
+from pyverify.baseline.model import Allowed, EventSequence, Origin, State
+from pyverify.baseline.rows import profile_key, to_json
+from pyverify.baseline.selection import Selection, active, pending, versions_of
 from pyverify.baseline.store import Store, intern, intern_profiles
-from pyverify.baseline.supersede import ImaEdit, Old, Profile, with_edits, with_ima, with_sequences, with_variation
+from pyverify.baseline.supersede import ImaEdit, Old, with_edits, with_ima, with_sequences, with_variation
 from pyverify.errors import UsageError
-from pyverify.evidence.ima_set import ImaSet
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +34,6 @@ class Done:
 
     number: int
     concerned: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Contents:
-    """What a version of a baseline allows; many versions share one."""
-
-    profile: Profile
-    ima: ImaSet | None
-    superseded: tuple[SupersededIma, ...]
 
 
 class Lifecycle:
@@ -69,9 +60,9 @@ class Lifecycle:
             StoreError: the store refuses.
         """
 
-        def change(contents: _Contents) -> _Contents:
+        def change(contents: Contents) -> Contents:
             ima, superseded = with_ima(contents.ima, contents.superseded, files, old, at)
-            return _Contents(with_edits(contents.profile, edits, old), ima, superseded)
+            return Contents(with_edits(contents.profile, edits, old), ima, superseded)
 
         return self._change(which, change, "approve", who, reason)
 
@@ -93,9 +84,9 @@ class Lifecycle:
             StoreError: the store refuses.
         """
 
-        def change(contents: _Contents) -> _Contents:
+        def change(contents: Contents) -> Contents:
             ima, superseded = with_ima(contents.ima, contents.superseded, files, old, at)
-            return _Contents(with_sequences(contents.profile, sequences, old), ima, superseded)
+            return Contents(with_sequences(contents.profile, sequences, old), ima, superseded)
 
         return self._change(Selection(machines=(machine,)), change, "approve", who, reason)
 
@@ -116,9 +107,9 @@ class Lifecycle:
             StoreError: the store refuses.
         """
 
-        def change(contents: _Contents) -> _Contents:
+        def change(contents: Contents) -> Contents:
             profile = with_variation(contents.profile, pcr, position, event)
-            return _Contents(profile, contents.ima, contents.superseded)
+            return Contents(profile, contents.ima, contents.superseded)
 
         return self._change(which, change, "vary", who, reason)
 
@@ -154,12 +145,12 @@ class Lifecycle:
             if version not in rows or version >= newest or rows[version].state == State.PENDING:
                 known = ", ".join(str(v) for v in sorted(rows) if v < newest) or "none"
                 raise UsageError(f"{scope} {name} cannot go back to version {version}; earlier ones: {known}")
-            contents = _Reader(connection)
+            contents = Reader(connection)
             back, now = contents.of(rows[version]), contents.of(rows[newest])
             profile = tuple(_returned(b, n, Old(at)) for b, n in zip(back.profile, now.profile, strict=True))
             gone = [v for v, row in rows.items() if v > version and row.state == State.ACTIVE]
             _revoke(connection, number, scope, name, gone)
-            contents_then = _Contents(profile, back.ima, ())
+            contents_then = Contents(profile, back.ima, ())
             _Writer(connection, number).add([rows[version]], max(rows) + 1, contents_then, Origin.APPROVED)
         return Done(number, 1)
 
@@ -195,7 +186,7 @@ class Lifecycle:
     def _change(
         self,
         which: Selection,
-        change: Callable[[_Contents], _Contents],
+        change: Callable[[Contents], Contents],
         action: str,
         who: str | None,
         reason: str | None,
@@ -203,8 +194,8 @@ class Lifecycle:
         """Adds a version to each chosen active baseline whose contents the change alters: one at least."""
         concerned = 0
         with self._store.changing(action, reason, who) as (connection, number):
-            contents, writer = _Reader(connection), _Writer(connection, number)
-            altered: dict[Any, _Contents | None] = {}
+            contents, writer = Reader(connection), _Writer(connection, number)
+            altered: dict[Any, Contents | None] = {}
             for names in which.parts(connection):
                 groups: dict[Any, list[Any]] = {}
                 for row in connection.execute(active(names)):
@@ -224,49 +215,13 @@ class Lifecycle:
         return Done(number, concerned)
 
 
-class _Reader:
-    """Contents of versions, each read once."""
-
-    def __init__(self, connection: sa.Connection) -> None:
-        self._connection = connection
-        self._sequences: dict[int, EventSequence] = {}
-
-    def of(self, row: Any) -> _Contents:
-        """What a row of ``schema.baseline`` allows."""
-        table = schema.profile
-        body = self._connection.scalar(sa.select(table.c.body).where(table.c.id == row.profile))
-        profile = parse_profile(body or "", _Same())
-        self._read({number for members in profile for number, _, _ in members} - self._sequences.keys())
-        old = parse_superseded(row.ima_superseded)
-        ids = {number for number in (row.ima_set, *(number for number, _ in old)) if number is not None}
-        sets = read_sets(self._connection, ids)
-        return _Contents(
-            tuple(tuple(Allowed(self._sequences[n], until, keep) for n, until, keep in members) for members in profile),
-            None if row.ima_set is None else sets[row.ima_set],
-            tuple(SupersededIma(sets[number], until) for number, until in old),
-        )
-
-    def _read(self, ids: set[int]) -> None:
-        table = schema.sequence
-        for part in chunks(sorted(ids)):
-            for row in self._connection.execute(sa.select(table).where(table.c.id.in_(part))):
-                self._sequences[row.id] = parse_sequence(row)
-
-
-class _Same(dict[int, int]):
-    """Ids that stand for themselves."""
-
-    def __missing__(self, key: int) -> int:
-        return key
-
-
 class _Writer:
     """New versions of baselines within a change."""
 
     def __init__(self, connection: sa.Connection, change: int) -> None:
         self._connection, self._change = connection, change
 
-    def add(self, rows: Sequence[Any], version: int | None, contents: _Contents, origin: Origin) -> None:
+    def add(self, rows: Sequence[Any], version: int | None, contents: Contents, origin: Origin) -> None:
         """Adds a version with these contents to each baseline: the one after its newest unless ``version`` says so."""
         profile = intern_profiles(self._connection, self._change, [contents.profile])[profile_key(contents.profile)]
         own = [] if contents.ima is None else [contents.ima]

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, Final
 
+from pyverify.cli.baseline_arguments import add_baseline
 from pyverify.cli.evidence_file import KINDS
 from pyverify.errors import ArchiveError, EvidenceError, PyverifyError, UsageError
 from pyverify.evidence.text import escape
@@ -62,6 +63,16 @@ def _add_store_option(parser: argparse.ArgumentParser) -> None:
         default=os.environ.get("PYVERIFY_STORE", "pyverify.db"),
         help="baseline store: a file or a database URL (default: $PYVERIFY_STORE, else pyverify.db)",
     )
+    parser.add_argument(
+        "--store-key",
+        metavar="FILE",
+        default=os.environ.get("PYVERIFY_STORE_KEY"),
+        help="key that the store's changes are signed with, or its public key to read it with (default: "
+        "$PYVERIFY_STORE_KEY, else STORE.key beside a file, pyverify.key for a URL)",
+    )
+    parser.add_argument(
+        "--anchor", metavar="FILE", help="keeps the store's last head: shows when an older copy is back"
+    )
 
 
 def _add_enroll(commands: Any) -> None:
@@ -102,6 +113,13 @@ def _add_identity_options(parser: argparse.ArgumentParser) -> None:
     _add_store_option(parser)
     parser.add_argument("--as-of", metavar="TIME", type=_time, help="the time now (default: the clock's)")
     parser.add_argument("--format", choices=("table", "json"), default="table")
+
+
+def _add_baseline(commands: Any) -> None:
+    words = "what the machines should measure, and whether the store of it is whole"
+    parser: argparse.ArgumentParser = commands.add_parser("baseline", help=words, description=words)
+    actions = parser.add_subparsers(metavar="ACTION", required=True)
+    add_baseline(actions, _command, _add_store_option, _time, _positive)
 
 
 def _add_quote(commands: Any) -> None:
@@ -209,6 +227,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_cohorts(commands)
     _add_enroll(commands)
     _add_challenge(commands)
+    _add_baseline(commands)
     _add_quote(commands)
     _add_policy(commands)
 

@@ -7,6 +7,7 @@ came with it.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -25,6 +26,7 @@ from pyverify.baseline.ima_columns import NO_SET
 from pyverify.baseline.model import EventSequence, event_sequences
 from pyverify.baseline.references import References
 from pyverify.baseline.supersede import ImaEdit
+from pyverify.evidence.event_types import EV_NO_ACTION
 from pyverify.evidence.eventlog import EventLog
 from pyverify.evidence.ima_set import ADDED, CHANGED, ImaSet
 from pyverify.findings import Severity
@@ -53,7 +55,8 @@ class BootChange:
     """What one boot differs in from the baseline that it was held against.
 
     ``edits`` and ``files`` may be approved one by one; ``whole`` are the PCRs that no edit explains, as they were
-    measured, which only the approval of the whole boot covers. ``sequences`` are all 24 PCRs of the boot. ``against``
+    measured, which only the approval of the whole boot covers. ``differing`` are all PCRs that differ, ``sequences``
+    all 24 of the boot, and ``places`` the PCR and the position there of each event, by its number in the log. ``against``
     are the codes of other high findings: where there are any, nothing may be approved.
     """
 
@@ -65,6 +68,7 @@ class BootChange:
     whole: Mapping[int, EventSequence] = field(default_factory=dict)
     differing: tuple[int, ...] = ()
     sequences: tuple[EventSequence, ...] = ()
+    places: Mapping[int, tuple[int, int]] = field(default_factory=dict)
     against: tuple[str, ...] = ()
 
 
@@ -101,7 +105,9 @@ class Changes:
                 continue
             measured = self._measured(appraisal.references, comparison, judged_as, number)
             files = self._files_of(appraisal, number, row["findings"]) if _has_files(high) else ()
-            yield BootChange(*facts, measured.edits, files, measured.whole, measured.differing, measured.sequences)
+            yield BootChange(
+                *facts, measured.edits, files, measured.whole, measured.differing, measured.sequences, measured.places
+            )
 
     def _measured(self, references: References, comparison: Comparison, judged_as: JudgedLogs, row: int) -> BootChange:
         """The differences of a row's log, without its names."""
@@ -111,7 +117,8 @@ class Changes:
         if key not in self._edits:
             if len(self._edits) >= _KNOWN:
                 self._edits.clear()
-            sequences = event_sequences(EventLog.parse(judged_as.logs[row]))
+            log = EventLog.parse(judged_as.logs[row])
+            sequences = event_sequences(log)
             found: list[Edit] = []
             whole = {}
             for pcr in pcrs_of(differs):
@@ -120,7 +127,8 @@ class Changes:
                     found += own
                 else:
                     whole[pcr] = sequences[pcr]
-            self._edits[key] = BootChange("", "", None, tuple(found), (), whole, pcrs_of(differs), sequences)
+            places = _places(log)
+            self._edits[key] = BootChange("", "", None, tuple(found), (), whole, pcrs_of(differs), sequences, places)
         return self._edits[key]
 
     def _files_of(self, appraisal: Appraisal, row: int, findings: list[dict[str, Any]]) -> tuple[ImaEdit, ...]:
@@ -146,6 +154,17 @@ class Changes:
                 for member in ImaSet.of(columns, fit & (outcomes == outcome))
             )
         return self._files[key]
+
+
+def _places(log: EventLog) -> dict[int, tuple[int, int]]:
+    """PCR and position of each event that extends one, by its number."""
+    columns, seen = log.columns, Counter[int]()
+    found = {}
+    for number, (pcr, kind) in enumerate(zip(columns["pcr"].tolist(), columns["type"].tolist(), strict=True)):
+        if kind != EV_NO_ACTION:
+            found[number] = (pcr, seen[pcr])
+            seen[pcr] += 1
+    return found
 
 
 def _has_files(codes: set[str]) -> bool:

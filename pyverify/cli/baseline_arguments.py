@@ -1,0 +1,82 @@
+"""The arguments of ``baseline …``."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import Any
+
+
+def add_baseline(
+    actions: Any,
+    command: Callable[[Any, str, str, str], argparse.ArgumentParser],
+    add_store_option: Callable[[argparse.ArgumentParser], None],
+    time: Callable[[str], Any],
+    positive: Callable[[str], int],
+) -> None:
+    """Adds the actions; the functions are those that all commands share."""
+
+    def action(name: str, run: str, words: str) -> argparse.ArgumentParser:
+        parser = command(actions, name, run, words)
+        add_store_option(parser)
+        return parser
+
+    def add_form(parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("--format", choices=("table", "json"), default="table")
+
+    def add_name(parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("name", metavar="NAME", help="a machine, or a cohort with --of-cohort")
+        parser.add_argument("--of-cohort", action="store_true", help="NAME is that of a cohort")
+
+    def add_record(parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("--who", metavar="NAME", help="who makes the change (default: the user's name)")
+        parser.add_argument("--reason", metavar="TEXT", help="why, for the record")
+        parser.add_argument("--as-of", metavar="TIME", type=time, help="the time now (default: the clock's)")
+
+    everything = action("list", "baseline:list_", "a line for each baseline")
+    everything.add_argument("--all", action="store_true", help="every version, not only the one that counts")
+    add_form(everything)
+    one = action("show", "baseline:show", "what a baseline allows, PCR by PCR")
+    add_name(one)
+    one.add_argument("--version", metavar="N", type=positive, help="(default: the one that counts)")
+    add_form(one)
+    past = action("history", "baseline:show_history", "every change that concerned a baseline")
+    add_name(past)
+    add_form(past)
+    _add_approve(action("approve", "approve:approve", "what may be approved, or approve it"), add_record, time)
+    ignore = action("ignore", "baseline_changes:ignore", "silence machines for a while; they stay untrusted")
+    ignore.add_argument("machines", metavar="MACHINE", nargs="+")
+    ignore.add_argument("--until", metavar="TIME", type=time, required=True)
+    add_record(ignore)
+    assign = action("assign", "baseline_changes:assign", "put machines into a cohort, or take them out")
+    assign.add_argument("machines", metavar="MACHINE", nargs="*")
+    assign.add_argument("--file", metavar="FILE", help="names of machines, one a line")
+    assign.add_argument("--cohort", metavar="NAME")
+    assign.add_argument("--none", action="store_true", help="out of any cohort")
+    add_record(assign)
+    back = action("rollback", "baseline_changes:rollback", "return to an earlier version")
+    add_name(back)
+    back.add_argument("--to", metavar="N", type=positive, required=True, help="the version to return to")
+    add_record(back)
+
+
+def _add_approve(
+    parser: argparse.ArgumentParser, add_record: Callable[[argparse.ArgumentParser], None], time: Callable[[str], Any]
+) -> None:
+    parser.add_argument("archive", metavar="ARCHIVE", nargs="?", help="evidence that shows the change")
+    parser.add_argument("changes", metavar="CHANGE", nargs="*", help="ids of changes; without any they are listed")
+    parser.add_argument("--boot", metavar="MACHINE/BOOT", help="all that this boot differs in")
+    words = "let this event of --boot, by its number in the log, have any digest from now on"
+    parser.add_argument("--vary", metavar="EVENT", type=int, help=words)
+    parser.add_argument("--pending", action="store_true", help="activate baselines that wait for it")
+    which = parser.add_argument_group("for which baselines (with --boot: default is its own machine)")
+    which.add_argument("--machine", metavar="NAME", action="append", default=[])
+    which.add_argument("--cohort", metavar="NAME", help="the cohort's baseline, and those of its machines")
+    which.add_argument("--all", action="store_true", help="wherever the change fits")
+    old = parser.add_argument_group("what is replaced (default: allowed for 14 days, until the new was booted)")
+    old.add_argument("--now", action="store_true", help="not allowed from now on")
+    old.add_argument("--until", metavar="TIME", type=time, help="allowed until then")
+    old.add_argument("--keep-old", action="store_true", help="with --until: also after the new was booted")
+    parser.add_argument("--policy", metavar="NAME|FILE", default="default", help="what must hold beside the change")
+    parser.add_argument("--format", choices=("table", "json"), default="table")
+    add_record(parser)
