@@ -6,7 +6,7 @@ import datetime
 from functools import partial
 
 import pytest
-from conftest import small_log
+from conftest import entry, small_log
 from test_baseline import BANKS, baseline
 from test_lifecycle import ALL, NOW, OLD, WHO, kernel_edit, sequences
 
@@ -179,3 +179,14 @@ def test_a_machine_is_held_against_its_cohort_until_it_has_a_baseline_of_its_own
     Lifecycle(store).assign("web", ["m", "x"], **WHO)
     found = job(store, ("x", "1", 1, NEW_LOG), ("x", "2", 1, OLD_LOG), ("m", "3", 3, NEW_LOG), ("y", "4", 1, NEW_LOG))
     assert [verdict for verdict, _ in found.values()] == ["trusted", "untrusted", "untrusted", "unmeasured"]
+
+
+def test_known_events_in_another_order_or_without_one_of_them_are_no_known_boot(store):
+    """A scheme that asks whether each digest is known would trust both."""
+    one, two = (entry(8, 0xD, text, BANKS) for text in (b"first", b"second"))
+    store.add([baseline("x", small_log(BANKS, extra=one + two))], action="learn")
+    for extra, code in ((one + two, None), (two + one, "moved"), (one, "removed"), (two, "removed"), (b"", "removed")):
+        evidence = Evidence("x", "1", event_log=small_log(BANKS, extra=extra))
+        verdict = verify(evidence, references=store.references(), policy=POLICY, as_of=NOW)
+        assert verdict.trusted == (code is None)
+        assert code is None or f"baseline.event-{code}" in {f.code for f in verdict.findings}

@@ -56,8 +56,8 @@ class BootChange:
 
     ``edits`` and ``files`` may be approved one by one; ``whole`` are the PCRs that no edit explains, as they were
     measured, which only the approval of the whole boot covers. ``differing`` are all PCRs that differ, ``sequences``
-    all 24 of the boot, and ``places`` the PCR and the position there of each event, by its number in the log. ``against``
-    are the codes of other high findings: where there are any, nothing may be approved.
+    all 24 of the boot, and ``places`` the PCR and the position there of each event, by its number in the log.
+    ``against`` are the codes of other high findings: where there are any, nothing may be approved.
     """
 
     machine: str
