@@ -464,12 +464,13 @@ int pv_find(const uint8_t *blob, const int64_t *offsets, uint64_t first, uint64_
             const int64_t *table_at, uint64_t n, uint64_t key, const uint64_t *slots, uint64_t n_slots,
             uint32_t *found);
 
-/* What pv_hunt looks for among digests: by bank 2^bits bits in words, bit (word * key) >> (64 - bits) of which is set for
- * the first 8 bytes of each digest, little-endian; NULL for banks in which nothing is looked for. The key is odd. */
+/* What pv_hunt looks for among digests: by bank 2^bits bits in words, two of which are set for each digest: those whose
+ * numbers are the top `bits` bits, and the next, of its first 8 bytes, little-endian, times the key, which is odd. NULL for
+ * banks in which nothing is looked for. */
 typedef struct {
   const uint64_t *banks[5];
   uint64_t key;
-  uint32_t bits; /* 6 to 63 */
+  uint32_t bits; /* 6 to 32 */
 } pv_filters;
 
 /* A text, and the place in it of the byte that is looked for first: one that event data hardly ever has. */

@@ -6,12 +6,14 @@
 #include "cpu.h"
 #include "eventlog.h"
 
-/* Whether a filter has the first 8 bytes of a digest. */
+static int is_set(const uint64_t *filter, uint64_t bit) { return filter[bit >> 6] >> (bit & 63) & 1; }
+
+/* Whether a filter has both bits of the first 8 bytes of a digest. */
 static int may_have(const uint64_t *filter, uint32_t bits, uint64_t key, const uint8_t *digest) {
   uint64_t word;
   memcpy(&word, digest, 8);
-  word = word * key >> (64 - bits);
-  return filter[word >> 6] >> (word & 63) & 1;
+  word *= key;
+  return is_set(filter, word >> (64 - bits)) && is_set(filter, word << bits >> (64 - bits));
 }
 
 static void mark_digests(const uint8_t *log, const pv_event *events, uint64_t n_events, uint32_t bank,
@@ -37,7 +39,7 @@ static int are_sane(const pv_filters *filters, const pv_text *texts, uint64_t n_
       return 0;
     }
   }
-  return filters->bits >= 6 && filters->bits < 64;
+  return filters->bits >= 6 && filters->bits <= 32;
 }
 
 int pv_hunt(const uint8_t *blob, const int64_t *offsets, uint64_t first, uint64_t last, pv_log *logs,

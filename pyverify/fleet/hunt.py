@@ -28,11 +28,15 @@ from pyverify.fleet.job import BATCH_BYTES, BATCH_ROWS, ordered_map
 from pyverify.fleet.needles import Needles
 from pyverify.fleet.sources import Source
 
-TILE_BYTES: Final = 1 << 20
-"""Logs that are read at a time: they stay in cache, and their columns are small."""
+TILE_BYTES: Final = 3 << 20
+"""Logs that are read at a time: their events fit the scratch memory that a thread keeps."""
 
 UNSEARCHED_TOLD: Final = 20
 """Boots that could not be searched and are told by name; all are counted."""
+
+_COLUMNS: Final = frozenset(
+    ("machine", "boot", "boot_seq", "collected_at", "event_log", "event_log_kind", "userspace_log", "ima", "fault")
+)
 
 _LAST: Final = datetime.datetime.max.replace(tzinfo=datetime.UTC)
 
@@ -158,7 +162,7 @@ class _Searched:
     """One batch, searched."""
 
     def __init__(self, batch: pa.RecordBatch, needles: Needles) -> None:
-        self._batch = batch = conform(batch)
+        self._batch = batch = conform(batch.select([name for name in batch.schema.names if name in _COLUMNS]))
         self._unsearched: dict[int, str] = {}
         self._hits: list[Hits] = []
         logs = Ragged.from_arrow(batch.column("event_log"))

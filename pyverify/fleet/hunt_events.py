@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -33,7 +33,8 @@ _DIGEST: Final = -1  # in place of where a text lies
 
 @dataclass(frozen=True, slots=True)
 class EventHits:
-    """Hits in event logs. ``events``, ``at`` and ``size`` say in which events, and where in their data a text lies."""
+    """Hits in event logs. ``events`` are those of ``scanned`` in which they are, which has no others than may be hits;
+    ``at`` and ``size`` say where in their data a text lies."""
 
     rows: Column
     needles: Column
@@ -41,6 +42,8 @@ class EventHits:
     at: Column
     size: Column
     scanned: ScannedLogs
+    numbers: Column
+    """Of the events of ``scanned``: where in their log they stand."""
     of_registers: npt.NDArray[np.bool_]
     """Of the logs: those whose PCR fields are measurement registers."""
 
@@ -49,7 +52,6 @@ class EventHits:
         events, place = np.unique(self.events[which], return_inverse=True)
         some = _only(self.scanned, events)
         checks = check_data(some, _ALL_BANKS)
-        first = self.scanned.rows["first_event"]
         sightings = []
         for hit, k in zip(which.tolist(), place.tolist(), strict=True):
             log, event, data = int(some.log_of[k]), some.events[k], some.data(k)
@@ -63,7 +65,7 @@ class EventHits:
                 proven = part is not None and all(decoded.proven(field, part) for field in decoded.fields)
             else:
                 proven = part is not None and part[0] <= at and at + size <= part[1]
-            number = int(events[k]) - int(first[log])
+            number = int(self.numbers[events[k]])
             register = _register(pcr) if self.of_registers[log] else pcr_name(pcr)
             name = event_types.name(kind)
             sightings.append(Sighting("event-log", number, pcr, register, name, decoded.text, proven))
@@ -74,31 +76,41 @@ def _register(index: int) -> str:
     return CCEL_REGISTERS[index].name if index < len(CCEL_REGISTERS) else f"MR {index}"
 
 
-def _only(scanned: ScannedLogs, events: Column) -> ScannedLogs:
-    """The same logs with these events only, ascending."""
-    rows, log_of = scanned.rows.copy(), scanned.log_of[events]
+def _with_events(rows: npt.NDArray[Any], log_of: Column) -> npt.NDArray[Any]:
+    """Rows of logs of which only some events are left, those of these logs."""
+    rows = rows.copy()
     rows["n_events"] = np.bincount(log_of, minlength=len(rows))
     rows["first_event"] = np.cumsum(rows["n_events"], dtype=np.int64) - rows["n_events"]
-    return ScannedLogs(scanned.logs, rows, scanned.events[events], log_of)
+    return rows
+
+
+def _only(scanned: ScannedLogs, events: Column) -> ScannedLogs:
+    """The same logs with these events only, ascending."""
+    log_of = scanned.log_of[events]
+    return ScannedLogs(scanned.logs, _with_events(scanned.rows, log_of), scanned.events[events], log_of)
 
 
 class EventSearch:
     """The search of some logs, row ``row_of[i]`` of a batch being that of log ``i``."""
 
     def __init__(self, logs: Ragged, row_of: Column, of_registers: npt.NDArray[np.bool_], needles: Needles) -> None:
-        rows, events, self._marked = _native.hunt(
-            logs.blob, logs.offsets, needles.filters, [text for text, _ in needles.texts]
-        )
-        self._logs, self._rows, self._events = logs, rows, events
-        self._row_of, self._of_registers, self._needles = row_of, of_registers, needles
-        self._ends = np.cumsum(rows["n_events"], dtype=np.int64)
+        has_certificates = bool(needles.certificates or needles.certificate_hashes)
+        kept_type = event_types.EV_EFI_VARIABLE_AUTHORITY if has_certificates else None
+        texts = [text for text, _ in needles.texts]
+        rows, kept, events = _native.hunt(logs.blob, logs.offsets, needles.filters, texts, kept_type)
+        self._rows, self._row_of, self._of_registers, self._needles = rows, row_of, of_registers, needles
         self._unread: dict[int, str] = {}
         self._found: list[tuple[Column, Column, Column, Column]] = []
         """Events, needles, places of texts and their sizes."""
-        if len(self._marked):
-            self._find_digests()
-            self._find_texts()
-        if needles.certificates or needles.certificate_hashes:
+        if not len(kept):
+            return
+        ends = np.cumsum(rows["n_events"], dtype=np.int64)
+        log_of: Column = np.searchsorted(ends, kept, side="right")
+        self._numbers: Column = kept - rows["first_event"].astype(np.int64)[log_of]
+        self._scanned = ScannedLogs(logs, _with_events(rows, log_of), events, log_of)
+        self._find_digests()
+        self._find_texts()
+        if has_certificates:
             self._find_certificates()
 
     def unsearched(self) -> Iterator[tuple[int, str]]:
@@ -111,7 +123,8 @@ class EventSearch:
         banks = rows["banks"] & ~rows["incomplete"]
         for choice in self._needles.bank_choices:
             names = " or ".join(one.name for one in BANKS if choice >> one.index & 1)
-            for log in np.flatnonzero((banks & choice == 0) & (rows["fault"] == 0) & (rows["n_events"] > 0)).tolist():
+            lacks = (banks & choice == 0) & (rows["fault"] == 0) & (rows["n_events"] > 0)
+            for log in np.flatnonzero(lacks).tolist():
                 yield int(self._row_of[log]), f"bank.missing no {names} digests for all events"
         for log, words in self._unread.items():
             yield int(self._row_of[log]), words
@@ -121,40 +134,40 @@ class EventSearch:
         if not self._found:
             return None
         events, needles, at, size = (np.concatenate(columns) for columns in zip(*self._found, strict=True))
-        rows = self._row_of[self._log_of(events)]
+        rows = self._row_of[self._scanned.log_of[events]]
         first = first_of_each(rows, needles, events)
-        log_of = np.repeat(np.arange(len(self._rows)), self._rows["n_events"])
-        scanned = ScannedLogs(self._logs, self._rows, self._events, log_of)
         return EventHits(
-            rows[first], needles[first], events[first], at[first], size[first], scanned, self._of_registers
+            rows[first],
+            needles[first],
+            events[first],
+            at[first],
+            size[first],
+            self._scanned,
+            self._numbers,
+            self._of_registers,
         )
-
-    def _log_of(self, events: Column) -> Column:
-        log_of: Column = np.searchsorted(self._ends, events, side="right")
-        return log_of
 
     def _add(self, events: Column, needles: Column) -> None:
         if len(events):
             self._found.append((events, needles, np.full(len(events), _DIGEST), np.zeros(len(events), np.int64)))
 
     def _find_digests(self) -> None:
-        events = self._events[self._marked]
-        start = self._logs.offsets[self._log_of(self._marked)]
+        scanned, events = self._scanned, self._scanned.events
+        start = scanned.logs.offsets[scanned.log_of]
+        is_image = np.isin(events["pcr"], _IMAGE_PCRS) & ~self._of_registers[scanned.log_of]
         for name, table in self._needles.tables.items():
             at = events["digest_at"][:, BY_NAME[name].index]
             some = np.flatnonzero(at != _native.NO_DIGEST)
-            item = table.find(rows_at(self._logs.blob, start[some] + at[some], BY_NAME[name].size))
-            of_registers = self._of_registers[self._log_of(self._marked[some])]
-            is_image = np.isin(events["pcr"][some], _IMAGE_PCRS) & ~of_registers
-            is_hit = (item >= 0) & (table.anywhere[item] | is_image)
-            self._add(self._marked[some[is_hit]], table.needles[item[is_hit]])
+            item = table.find(rows_at(scanned.logs.blob, start[some] + at[some], BY_NAME[name].size))
+            is_hit = (item >= 0) & (table.anywhere[item] | is_image[some])
+            self._add(some[is_hit], table.needles[item[is_hit]])
 
     def _find_texts(self) -> None:
+        if not self._needles.texts:
+            return
         found: list[tuple[int, int, int, int]] = []
-        data_at = self._logs.offsets[self._log_of(self._marked)] + self._events["data_at"][self._marked]
-        sizes = self._events["data_size"][self._marked]
-        for event, at, size in zip(self._marked.tolist(), data_at.tolist(), sizes.tolist(), strict=True):
-            data = self._logs.blob[at : at + size].tobytes()
+        for event in range(len(self._scanned.events)):
+            data = self._scanned.data(event)
             for text, needle in self._needles.texts:
                 if (place := data.find(text.bytes)) >= 0:
                     found.append((event, needle, place, len(text.bytes)))
@@ -164,18 +177,18 @@ class EventSearch:
 
     def _find_certificates(self) -> None:
         """Revoked certificates among those by which firmware and shim let images run."""
-        events = np.flatnonzero(self._events["type"] == event_types.EV_EFI_VARIABLE_AUTHORITY)
+        scanned = self._scanned
+        events = np.flatnonzero(scanned.events["type"] == event_types.EV_EFI_VARIABLE_AUTHORITY)
         if not len(events):
             return
-        at = self._logs.offsets[self._log_of(events)] + self._events["data_at"][events]
-        data = slices(self._logs.blob, at, self._events["data_size"][events].astype(np.int64))
+        data = slices(scanned.logs.blob, scanned.data_at[events], scanned.events["data_size"][events].astype(np.int64))
         own, which = np.unique(first_equal(data), return_inverse=True)
         alike = np.split(events[np.argsort(which, kind="stable")], np.cumsum(np.bincount(which))[:-1])
         for one, equal in zip(own.tolist(), alike, strict=True):
             try:
                 certificate = authority_certificate(data[one])
             except Undecodable as error:
-                for log in np.unique(self._log_of(equal)).tolist():
+                for log in np.unique(scanned.log_of[equal]).tolist():
                     self._unread.setdefault(log, f"event.undecodable an authority of Secure Boot: {error}")
                 continue
             for needle in () if certificate is None else self._revocations(certificate):
