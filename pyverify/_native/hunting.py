@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -13,6 +14,9 @@ from pyverify._native.core import KEY, Blob, Offsets, check, count, pointer, scr
 from pyverify._native.eventlog import EVENT_DTYPE, LOG_DTYPE
 from pyverify.algorithms import BANKS, BY_NAME
 from pyverify.errors import UsageError
+
+_TILE: Final = 3 << 20
+"""Bytes of logs whose events fit the scratch memory that a thread keeps."""
 
 _FEWEST_BITS: Final = 12
 _MOST_BITS: Final = 21  # 256 KB, which the second cache has room for
@@ -72,33 +76,53 @@ def hunt(
         raise UsageError("the place of its rare byte must be in a text")
     n = count(blob, offsets)
     logs = np.zeros(n, LOG_DTYPE)
+    read, numbers, events = 0, [np.zeros(0, np.int64)], [np.zeros(0, EVENT_DTYPE)]
+    held = [ffi.from_buffer("uint8_t[]", text.bytes) for text in texts]
+    wanted = ffi.new("pv_text[]", [(data, len(text.bytes), text.rare) for data, text in zip(held, texts, strict=True)])
+    tile = (offsets[1:] - offsets[0]) // _TILE
+    for first, last in pairwise([0, *(np.flatnonzero(np.diff(tile)) + 1).tolist(), n]):
+        all_events, is_kept = _tile(blob, offsets, first, last, logs, filters, wanted)
+        if event_type is not None:
+            is_kept |= all_events["type"] == event_type
+        kept = np.flatnonzero(is_kept)
+        logs["first_event"][first:last] += np.uint64(read)
+        numbers.append(kept + read)
+        events.append(all_events[kept])
+        read += len(all_events)
+    return logs, np.concatenate(numbers), np.concatenate(events)
+
+
+def _tile(
+    blob: Blob,
+    offsets: Offsets,
+    first: int,
+    last: int,
+    logs: npt.NDArray[Any],
+    filters: DigestFilters,
+    texts: Any,
+) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
+    """The events of a slice, in memory that the thread's next call uses again, and which of them are kept."""
     offsets_pointer = pointer("int64_t[]", offsets, np.int64)
-    capacity = int(lib.pv_scan_capacity(offsets_pointer, 0, n))
+    capacity = int(lib.pv_scan_capacity(offsets_pointer, first, last))
     room = scratch(capacity * (EVENT_DTYPE.itemsize + 1))
     events = room[: capacity * EVENT_DTYPE.itemsize].view(EVENT_DTYPE)
     marks = room[capacity * EVENT_DTYPE.itemsize :][:capacity]
     written = ffi.new("uint64_t *")
-    held = [ffi.from_buffer("uint8_t[]", text.bytes) for text in texts]
-    wanted = [(data, len(text.bytes), text.rare) for data, text in zip(held, texts, strict=True)]
     check(
         lib.pv_hunt(
             pointer("uint8_t[]", blob, np.uint8),
             offsets_pointer,
-            0,
-            n,
+            first,
+            last,
             pointer("pv_log[]", logs, LOG_DTYPE, writable=True),
             pointer("pv_event[]", events, EVENT_DTYPE, writable=True),
             capacity,
             written,
             filters.filters,
-            ffi.new("pv_text[]", wanted),
-            len(wanted),
+            texts,
+            len(texts),
             pointer("uint8_t[]", marks, np.uint8, writable=True),
         ),
         "pv_hunt",
     )
-    is_kept = marks[: written[0]].view(np.bool_)
-    if event_type is not None:
-        is_kept |= events["type"][: written[0]] == event_type
-    kept = np.flatnonzero(is_kept)
-    return logs, kept, events[kept]
+    return events[: written[0]], marks[: written[0]].view(np.bool_)

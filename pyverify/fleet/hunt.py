@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import datetime
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Final, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from pyverify.appraise.rows import conform, has_values
@@ -27,9 +25,6 @@ from pyverify.fleet.hunt_ima import ImaSearch
 from pyverify.fleet.job import BATCH_BYTES, BATCH_ROWS, ordered_map
 from pyverify.fleet.needles import Needles
 from pyverify.fleet.sources import Source
-
-TILE_BYTES: Final = 3 << 20
-"""Logs that are read at a time: their events fit the scratch memory that a thread keeps."""
 
 UNSEARCHED_TOLD: Final = 20
 """Boots that could not be searched and are told by name; all are counted."""
@@ -146,18 +141,6 @@ def hunt(source: Source, result: Hunt, *, jobs: int = 1, watch: Callable[[int], 
 _Search: TypeAlias = EventSearch | ImaSearch
 
 
-def _tiles(logs: Ragged, wanted: npt.NDArray[np.bool_]) -> Iterator[tuple[Ragged, Column]]:
-    """The logs of wanted rows (bool of shape [n]) and these rows, a tile at a time."""
-    rows = np.flatnonzero(wanted)
-    if len(rows) < len(logs):
-        logs = Ragged.of([logs[row] for row in rows.tolist()])
-    tile = (logs.offsets[1:] - logs.offsets[0]) // TILE_BYTES
-    ends = [*np.flatnonzero(np.diff(tile)) + 1, len(rows)]
-    for first, last in pairwise([0, *ends]):
-        if first < last:
-            yield Ragged(logs.blob, logs.offsets[first : last + 1], logs.present[first:last]), rows[first:last]
-
-
 class _Searched:
     """One batch, searched."""
 
@@ -170,8 +153,9 @@ class _Searched:
         other = self._other_kinds()
         is_plain = logs.present.copy()
         is_plain[other] = False
-        for part, rows in _tiles(logs, is_plain):
-            self._take(EventSearch(part, rows, np.zeros(len(rows), np.bool_), needles))
+        rows = np.flatnonzero(is_plain)
+        plain = logs if len(rows) == len(logs) else Ragged.of([logs[row] for row in rows.tolist()])
+        self._take(EventSearch(plain, rows, np.zeros(len(rows), np.bool_), needles))
         if len(other):
             self._take(self._search_others(logs, other, needles))
         self._take(ImaSearch(batch, needles))
