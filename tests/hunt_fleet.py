@@ -6,7 +6,6 @@ import datetime
 import struct
 
 import pyarrow as pa
-from conftest import ALGORITHMS
 from log_editor import events_of
 
 from bench.memory_source import MemorySource
@@ -71,5 +70,15 @@ def authenticated(lists: bytes, signature: bytes = b"\x30\x03abc") -> bytes:
     return struct.pack("<HBBBBBBIhBB", 2026, 11, 1, 0, 0, 0, 0, 0, 0, 0, 0) + certificate + lists
 
 
-def zero(bank: str) -> bytes:
-    return bytes(ALGORITHMS[bank][1])
+def hits(result) -> dict[str, list[tuple[str, int, int]]]:
+    """By machine: needle, boots that had it, number of the event that is told."""
+    return {
+        name: sorted((str(result.needles.all[n]), span.boots, one.events[n].number) for n, span in one.spans.items())
+        for name, one in result.machines.items()
+    }
+
+
+def only(result, machine: str = "m"):
+    """The one event that is told of a machine."""
+    (event,) = result.machines[machine].events.values()
+    return event
