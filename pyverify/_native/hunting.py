@@ -20,7 +20,7 @@ _TILE: Final = 3 << 20
 
 _FEWEST_BITS: Final = 12
 _MOST_BITS: Final = 21  # 256 KB, which the second cache has room for
-_BITS_A_DIGEST: Final = 32  # with two of them set one event in some 250 is kept for nothing
+_BITS_A_DIGEST: Final = 128  # with two of them set one event in some 4,000 is kept for nothing
 
 
 class Text(NamedTuple):

@@ -29,9 +29,8 @@ from pyverify.fleet.sources import Source
 UNSEARCHED_TOLD: Final = 20
 """Boots that could not be searched and are told by name; all are counted."""
 
-_COLUMNS: Final = frozenset(
-    ("machine", "boot", "boot_seq", "collected_at", "event_log", "event_log_kind", "userspace_log", "ima", "fault")
-)
+_REQUIRED: Final = ("machine", "boot", "event_log")
+_OTHERS: Final = ("boot_seq", "collected_at", "event_log_kind", "userspace_log", "ima", "fault")
 
 _LAST: Final = datetime.datetime.max.replace(tzinfo=datetime.UTC)
 
@@ -141,11 +140,15 @@ def hunt(source: Source, result: Hunt, *, jobs: int = 1, watch: Callable[[int], 
 _Search: TypeAlias = EventSearch | ImaSearch
 
 
+def _is_needed(batch: pa.RecordBatch, name: str) -> bool:
+    return name in _REQUIRED or (name in _OTHERS and has_values(batch, name))
+
+
 class _Searched:
     """One batch, searched."""
 
     def __init__(self, batch: pa.RecordBatch, needles: Needles) -> None:
-        self._batch = batch = conform(batch.select([name for name in batch.schema.names if name in _COLUMNS]))
+        self._batch = batch = conform(batch.select([name for name in batch.schema.names if _is_needed(batch, name)]))
         self._unsearched: dict[int, str] = {}
         self._hits: list[Hits] = []
         logs = Ragged.from_arrow(batch.column("event_log"))
@@ -158,7 +161,8 @@ class _Searched:
         self._take(EventSearch(plain, rows, np.zeros(len(rows), np.bool_), needles))
         if len(other):
             self._take(self._search_others(logs, other, needles))
-        self._take(ImaSearch(batch, needles))
+        if has_values(batch, "ima"):
+            self._take(ImaSearch(batch, needles))
 
     def _take(self, search: _Search) -> None:
         for row, reason in search.unsearched():
