@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+import numpy as np
 import pytest
 from conftest import DATA, entry, grub_text, hash_of, small_log, spec_id
 from hunt_fleet import (
@@ -20,7 +21,8 @@ from hypothesis import strategies as st
 from log_editor import events_of
 from secure_boot_logs import SECURE_BOOT_LOG
 
-from pyverify import UsageError
+from pyverify import UsageError, _native
+from pyverify.evidence.columns import Ragged
 from pyverify.fleet.needles import TEXT_LIMIT, Needles
 
 BANKS = ["sha1", "sha256", "sm3_256"]
@@ -206,3 +208,45 @@ def test_any_of_several_needles_is_a_hit_and_all_are_told():
     result = hunted([row("m", "b", log), row("n", "b", SECURE_BOOT_LOG)], [LOADER.hex()], texts=["quiet", "absent"])
     assert hits(result) == {"m": [(f"digest sha256:{LOADER.hex()}", 1, 10), ("event quiet", 1, 11)]}
     assert result.boots_hit == 1
+
+
+# Hostile logs
+
+
+@given(st.sampled_from(sorted(LOGS)), st.data())
+def test_whatever_a_log_holds_a_hunt_reads_it_as_a_scan_does(name, data):
+    log = bytearray(LOGS[name])
+    for _ in range(data.draw(st.integers(0, 3))):
+        log[data.draw(st.integers(0, len(log) - 1))] = data.draw(st.sampled_from([0, 1, 3, 0x7F, 0x80, 0xFF]))
+    del log[data.draw(st.integers(0, len(log))) :]
+    batch = Ragged.of([bytes(log), LOGS[name], b""])
+    rows, events = _native.scan(batch.blob, batch.offsets)
+    texts = [_native.Text(b"e", 0), _native.Text(b"EFI", 1), _native.Text("EFI".encode("utf-16-le"), 2)]
+    read, numbers, kept = _native.hunt(batch.blob, batch.offsets, _native.DigestFilters({}), texts)
+    assert read.tobytes() == rows.tobytes()
+    assert kept.tobytes() == events[numbers].tobytes()
+    log_of = np.repeat(np.arange(3), rows["n_events"])
+    found = [
+        k
+        for k, event in enumerate(events)
+        if b"e" in (at := batch[log_of[k]][event["data_at"] :][: event["data_size"]])
+        or b"EFI" in at
+        or "EFI".encode("utf-16-le") in at
+    ]
+    assert numbers.tolist() == found
+
+
+def test_a_place_outside_a_text_is_refused_before_the_core_is_called():
+    batch = Ragged.of([LOGS["70_uki"]])
+    for text in (_native.Text(b"x", 1), _native.Text(b"", 0), _native.Text(b"x", -1)):
+        with pytest.raises(UsageError, match="rare byte"):
+            _native.hunt(batch.blob, batch.offsets, _native.DigestFilters({}), [text])
+    with pytest.raises(UsageError, match="shape"):
+        _native.DigestFilters({"sha256": np.zeros((1, 20), np.uint8)})
+
+
+def test_a_batch_of_many_tiles_is_numbered_as_one():
+    """12 MB of logs: more than one tile, the last of which has the hit."""
+    logs = [LOGS["60_sb_first_boot"]] * 600 + [small_log(BANKS)]
+    result = hunted([row(f"m{i}", "b", log) for i, log in enumerate(logs)], [LOADER.hex()])
+    assert hits(result) == {"m600": [(f"digest sha256:{LOADER.hex()}", 1, 10)]}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
 import numpy as np
@@ -52,11 +53,12 @@ class EventHits:
         events, place = np.unique(self.events[which], return_inverse=True)
         some = _only(self.scanned, events)
         checks = check_data(some, _ALL_BANKS)
+        decode_once = cache(decode)  # fleets repeat themselves
         sightings = []
         for hit, k in zip(which.tolist(), place.tolist(), strict=True):
             log, event, data = int(some.log_of[k]), some.events[k], some.data(k)
             pcr, kind = int(event["pcr"]), int(event["type"])
-            decoded = decode(pcr, kind, data)
+            decoded = decode_once(pcr, kind, data)
             part = None
             if checks.verified[k] == VERIFIED and checks.part_size[k]:
                 part = int(checks.part_at[k]), int(checks.part_at[k]) + int(checks.part_size[k])
