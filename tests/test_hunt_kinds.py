@@ -106,3 +106,25 @@ def test_boots_that_cannot_be_searched_are_all_counted_and_told_up_to_a_bound():
 
 def test_an_archive_without_boots_is_not_clear():
     assert not hunted([], texts=["x"]).is_clear
+
+
+def test_evidence_in_other_types_of_arrow_is_searched_and_without_a_log_column_refused():
+    import pyarrow as pa
+
+    from bench.memory_source import MemorySource
+    from pyverify import UsageError
+    from pyverify.fleet.hunt import Hunt, hunt
+    from pyverify.fleet.needles import Needles
+
+    log = small_log(BANKS)
+    names = pa.array(["m"]).dictionary_encode()
+    for column in (
+        pa.array([log], pa.binary()),
+        pa.array([log]).dictionary_encode(),
+        pa.array([log], pa.binary_view()),
+    ):
+        result = Hunt(Needles(texts=["quiet"]))
+        hunt(MemorySource([pa.record_batch({"machine": names, "boot": ["b"], "event_log": column})]), result)
+        assert set(result.machines) == {"m"}
+    with pytest.raises(UsageError, match="event_log"):
+        hunt(MemorySource([pa.record_batch({"machine": names, "boot": ["b"]})]), Hunt(Needles(texts=["quiet"])))

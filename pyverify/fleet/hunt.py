@@ -9,7 +9,7 @@ import datetime
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -24,6 +24,7 @@ from pyverify.fleet.hunt_hits import Column, Hits, Sighting
 from pyverify.fleet.hunt_ima import ImaSearch
 from pyverify.fleet.job import BATCH_BYTES, BATCH_ROWS, ordered_map
 from pyverify.fleet.needles import Needles
+from pyverify.fleet.rows import source_schema
 from pyverify.fleet.sources import Source
 
 UNSEARCHED_TOLD: Final = 20
@@ -31,6 +32,8 @@ UNSEARCHED_TOLD: Final = 20
 
 _REQUIRED: Final = ("machine", "boot", "event_log")
 _OTHERS: Final = ("boot_seq", "collected_at", "event_log_kind", "userspace_log", "ima", "fault")
+
+_TYPES: Final = {field.name: field.type for field in source_schema()}
 
 _LAST: Final = datetime.datetime.max.replace(tzinfo=datetime.UTC)
 
@@ -140,15 +143,23 @@ def hunt(source: Source, result: Hunt, *, jobs: int = 1, watch: Callable[[int], 
 _Search: TypeAlias = EventSearch | ImaSearch
 
 
-def _is_needed(batch: pa.RecordBatch, name: str) -> bool:
-    return name in _REQUIRED or (name in _OTHERS and has_values(batch, name))
+def _needed(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The columns that a hunt reads, in the types of the schema; of the others those that hold anything.
+
+    Raises:
+        UsageError: as ``conform``, which is not asked where it has nothing to do: it takes a tenth of a search's time.
+    """
+    names = [name for name in batch.schema.names if name in _REQUIRED or (name in _OTHERS and has_values(batch, name))]
+    some = batch.select(names)
+    as_it_should_be = all(_TYPES[field.name] == field.type for field in some.schema)
+    return some if as_it_should_be and set(_REQUIRED) <= set(names) else conform(some)
 
 
 class _Searched:
     """One batch, searched."""
 
     def __init__(self, batch: pa.RecordBatch, needles: Needles) -> None:
-        self._batch = batch = conform(batch.select([name for name in batch.schema.names if _is_needed(batch, name)]))
+        self._batch = batch = _needed(batch)
         self._unsearched: dict[int, str] = {}
         self._hits: list[Hits] = []
         logs = Ragged.from_arrow(batch.column("event_log"))
@@ -190,11 +201,7 @@ class _Searched:
 
     def _search_others(self, logs: Ragged, rows: Column, needles: Needles) -> EventSearch:
         """The logs of other kinds, and those with a userspace log, as one TCG log each."""
-        chosen = self._batch.take(pa.array(rows))
-        columns = [
-            chosen.column(name).to_pylist() if name in chosen.schema.names else [None] * len(rows)
-            for name in ("event_log_kind", "userspace_log")
-        ]
+        columns = [self._values(name, rows) for name in ("event_log_kind", "userspace_log")]
         items: list[bytes | None] = []
         of_registers = np.zeros(len(rows), np.bool_)
         for index, (row, kind, userspace) in enumerate(zip(rows.tolist(), *columns, strict=True)):
@@ -202,6 +209,13 @@ class _Searched:
             items.append(None if read is None else read.log)
             of_registers[index] = read is not None and read.registers is Register.MR
         return EventSearch(Ragged.of(items), rows, of_registers, needles)
+
+    def _values(self, name: str, rows: Column) -> list[Any]:
+        """The values of a column in these rows, None where the batch has no such column."""
+        if name not in self._batch.schema.names:
+            return [None] * len(rows)
+        column = self._batch.column(name)
+        return [column[row].as_py() for row in rows.tolist()]
 
     def _read(self, row: int, kind: str | None, log: bytes, userspace: bytes | None) -> Transcoded | None:
         try:
@@ -250,9 +264,5 @@ class _Searched:
     def _boots_hit(self) -> dict[int, Boot]:
         """The boots that were hit, by row."""
         rows = np.unique(np.concatenate([hits.rows for hits in self._hits])) if self._hits else np.zeros(0, np.int64)
-        chosen = self._batch.take(pa.array(rows)) if len(rows) else self._batch.slice(0, 0)
-        columns = [
-            chosen.column(name).to_pylist() if name in chosen.schema.names else [None] * len(rows)
-            for name in ("boot", "boot_seq", "collected_at")
-        ]
+        columns = [self._values(name, rows) for name in ("boot", "boot_seq", "collected_at")]
         return {row: Boot(name or "?", seq, time) for row, name, seq, time in zip(rows.tolist(), *columns, strict=True)}
