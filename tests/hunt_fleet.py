@@ -16,6 +16,7 @@ from pyverify.fleet.needles import Needles
 IMAGE = 0x80000003
 AUTHORITY = 0x800000E0
 SHA256_LIST = bytes.fromhex("2616c4c14c509240aca941f936934328")
+SHA384_LIST = bytes.fromhex("07533effd09fc94885f18ad56c701e01")
 X509_LIST = bytes.fromhex("a159c0a5e494a74a87b5ab155c2bf072")
 X509_SHA256_LIST = bytes.fromhex("92a4d23bc0967940b420fcf98ef103ed")
 RSA2048_LIST = bytes.fromhex("e866573c9c26344eaa14ed776e85b3b6")

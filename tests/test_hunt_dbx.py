@@ -8,8 +8,10 @@ import struct
 from conftest import DATA, entry, hash_of, image, shared, small_log, spec_id
 from hunt_fleet import (
     AUTHORITY,
+    IMAGE,
     RSA2048_LIST,
     SHA256_LIST,
+    SHA384_LIST,
     X509_LIST,
     X509_SHA256_LIST,
     hits,
@@ -133,3 +135,13 @@ def test_a_variable_data_struct_is_no_wider_than_it_says():
     log = spec_id(BANKS) + entry(7, AUTHORITY, bytes(data), BANKS) + image(BANKS)
     result = hunted([row("m", "b", log)], dbx=read_update(signature_list(X509_LIST, certificate), "dbx"))
     assert (result.machines, result.unsearched) == ({}, 1)
+
+
+def test_an_image_in_the_register_that_stands_for_its_pcr_is_found():
+    revoked = hash_of("sha384", b"loader")
+    dbx = read_update(signature_list(SHA384_LIST, revoked), "dbx")
+    for register, machines in ((2, {"m"}), (3, set())):
+        log = spec_id(["sha384"]) + entry(register, IMAGE, b"x", ["sha384"], {"sha384": revoked})
+        result = hunted([row("m", "b", log, event_log_kind="ccel")], dbx=dbx)
+        assert set(result.machines) == machines
+        assert result.unsearched == 0

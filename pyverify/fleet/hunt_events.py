@@ -29,6 +29,8 @@ from pyverify.fleet.needles import Needles
 _ALL_BANKS: Final = (1 << len(BANKS)) - 1
 _IMAGE_PCRS: Final = (2, 4)
 """Where firmware and boot loaders extend the Authenticode hashes of images (SPEC section 1.3)."""
+_IMAGE_REGISTERS: Final = tuple(i for i, one in enumerate(CCEL_REGISTERS) if set(one.pcrs) & set(_IMAGE_PCRS))
+"""The measurement registers that stand for these PCRs."""
 _DIGEST: Final = -1  # in place of where a text lies
 
 
@@ -156,7 +158,8 @@ class EventSearch:
     def _find_digests(self) -> None:
         scanned, events = self._scanned, self._scanned.events
         start = scanned.logs.offsets[scanned.log_of]
-        is_image = np.isin(events["pcr"], _IMAGE_PCRS) & ~self._of_registers[scanned.log_of]
+        of_registers = self._of_registers[scanned.log_of]
+        is_image = np.where(of_registers, np.isin(events["pcr"], _IMAGE_REGISTERS), np.isin(events["pcr"], _IMAGE_PCRS))
         for name, table in self._needles.tables.items():
             at = events["digest_at"][:, BY_NAME[name].index]
             some = np.flatnonzero(at != _native.NO_DIGEST)
