@@ -9,6 +9,7 @@ from typing import Final
 
 from bench.extend import extend
 from bench.hashing import hash_
+from bench.hunt import hunt_
 from bench.ima import ima
 from bench.inspect_log import inspect
 from bench.output import print_json, print_markdown, print_table
@@ -26,6 +27,7 @@ BENCHES: Final[dict[str, Bench]] = {
     "extend": extend,
     "hash": hash_,
     "scan": scan,
+    "hunt": hunt_,
     "ima": ima,
     "inspect": inspect,
     "quotes": quotes,

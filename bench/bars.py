@@ -92,6 +92,7 @@ BARS: Final = (
     Bar("cycles a block", "hash", _ANY + r"-messages-(4|16|64)blocks", "cycles/block", most=60),
     Bar("times Python with hashlib", "scan", r"sha256-.*-scan\+replay\+compare", "us/event", least=25, peer="python"),
     Bar("time of the kernels alone ÷ ours", "ima", r"sha256-list-\d+", "ns/entry", least=1 / 1.3, peer="kernels"),
+    Bar("time of the scan alone ÷ ours", "hunt", r"sha256-.*", "ns/event", least=1 / 1.3, peer="scan"),
     Bar("milliseconds of a process", "inspect", r"all-.*", "ms", most=150),
     Bar("CPU time of 1 thread ÷ 2", "extend", r".*-threads", "cpu ns/extend", least=1 / 1.05, peer="one_thread"),
     Bar("CPU time of 1 thread ÷ 2", "scan", r".*-threads", "cpu ns/event", least=1 / 1.05, peer="one_thread"),

@@ -464,6 +464,29 @@ int pv_find(const uint8_t *blob, const int64_t *offsets, uint64_t first, uint64_
             const int64_t *table_at, uint64_t n, uint64_t key, const uint64_t *slots, uint64_t n_slots,
             uint32_t *found);
 
+/* What pv_hunt looks for among digests: by bank 2^bits bits in words, two of which are set for each digest: those whose
+ * numbers are the top `bits` bits, and the next, of its first 8 bytes, little-endian, times the key, which is odd. NULL for
+ * banks in which nothing is looked for. */
+typedef struct {
+  const uint64_t *banks[5];
+  uint64_t key;
+  uint32_t bits; /* 6 to 32 */
+} pv_filters;
+
+/* A text, and the place in it of the byte that is looked for first: one that event data hardly ever has. */
+typedef struct {
+  const uint8_t *bytes;
+  uint64_t size;
+  uint64_t rare; /* below size */
+} pv_text;
+
+/* pv_scan, and a mark for each event, 1 where one of its digests may be one that is looked for, or its data has one of
+ * the texts, all of it; `marks` has room for `capacity`. Texts that share the byte that is looked for first are found
+ * in one pass where they follow each other. */
+int pv_hunt(const uint8_t *blob, const int64_t *offsets, uint64_t first, uint64_t last, pv_log *logs,
+            pv_event *events, uint64_t capacity, uint64_t *n_events, const pv_filters *filters, const pv_text *texts,
+            uint64_t n_texts, uint8_t *marks);
+
 /* Copies n pieces of a blob of blob_size bytes one after the other: piece i is sizes[i] bytes from at[i]. `collected` has
  * room for `capacity` bytes. */
 int pv_collect(const uint8_t *blob, uint64_t blob_size, const int64_t *at, const uint32_t *sizes, uint64_t n,

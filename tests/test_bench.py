@@ -48,7 +48,7 @@ def bench(*arguments: str) -> str:
 
 
 def test_list_names_the_benches() -> None:
-    names = {"extend", "hash", "scan", "ima", "inspect", "quotes", "verify_memory", "verify_parquet"}
+    names = {"extend", "hash", "scan", "hunt", "ima", "inspect", "quotes", "verify_memory", "verify_parquet"}
     assert names <= set(bench("--list").split())
 
 
@@ -67,6 +67,15 @@ def test_lines_are_well_formed(name: str, peer_case: str) -> None:
         assert line["value"] >= 0
         assert (line["peer"] is None) == (line["ratio"] is None)
     assert any(line["peer"] == "python" and peer_case in line["case"] for line in lines)
+
+
+def test_a_hunt_is_timed_beside_the_scan_alone() -> None:
+    _, *lines = map(json.loads, bench("--quick", "--only", "hunt", "--json", "--boots", "8").splitlines())
+    timed = [line for line in lines if line["peer"] == "scan"]
+    assert [line["case"] for line in timed] == [
+        f"sha256-distinct-8-{name}" for name in ("digest-1", "digest-400", "event")
+    ]
+    assert all(line["value"] > 0 and line["ratio"] > 0 for line in timed)
 
 
 def test_looking_at_one_log_is_timed_beside_loading_numpy() -> None:

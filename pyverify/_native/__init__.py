@@ -20,6 +20,9 @@ from pyverify._native.eventlog import scan as scan
 from pyverify._native.hashing import extend as extend
 from pyverify._native.hashing import group as group
 from pyverify._native.hashing import hash_messages as hash_messages
+from pyverify._native.hunting import DigestFilters as DigestFilters
+from pyverify._native.hunting import Text as Text
+from pyverify._native.hunting import hunt as hunt
 from pyverify._native.ima import IMA_ENTRY_DTYPE as IMA_ENTRY_DTYPE
 from pyverify._native.ima import IMA_FLAGS as IMA_FLAGS
 from pyverify._native.ima import IMA_LEGACY as IMA_LEGACY

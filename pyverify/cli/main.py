@@ -196,6 +196,19 @@ def _add_cohorts(commands: Any) -> None:
     cohorts.add_argument("--format", choices=("table", "json"), default="table")
 
 
+def _add_hunt(commands: Any) -> None:
+    words = "say which machines ever booted a digest, what a dbx revokes, or a text; when first and last"
+    hunt = _command(commands, "hunt", "hunt:hunt", words)
+    hunt.add_argument("archive", metavar="ARCHIVE", help="folder, tar (.gz .zst .xz), zip or Parquet of evidence")
+    many: dict[str, Any] = {"action": "append", "default": []}
+    hunt.add_argument("--digest", metavar="[BANK:]HEX", help="a digest of an event, or of a file in IMA lists", **many)
+    words = "what these revoke: EFI signature lists, an update as it is published, or a file of efivarfs"
+    hunt.add_argument("--dbx", metavar="FILE", help=words, **many)
+    hunt.add_argument("--event", metavar="TEXT", help="what an event says (UTF-8, UTF-16), or an IMA path", **many)
+    hunt.add_argument("--jobs", metavar="N", type=_positive, help="threads (default: the processors there are)")
+    hunt.add_argument("--format", choices=("table", "json", "jsonl"), default="table")
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The whole command line."""
     parser = argparse.ArgumentParser(
@@ -225,6 +238,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
 
     _add_cohorts(commands)
+    _add_hunt(commands)
     _add_enroll(commands)
     _add_challenge(commands)
     _add_baseline(commands)

@@ -35,6 +35,16 @@ def common_name(certificate: bytes) -> str | None:
     return None
 
 
+def to_be_signed(certificate: bytes) -> bytes | None:
+    """The part of a certificate that is signed, as it lies there (RFC 5280 section 4.1); None where it is none."""
+    try:
+        _, outer, _ = _element(certificate, 0)
+        _, _, end = _element(outer, 0)
+    except (IndexError, ValueError):
+        return None
+    return outer[:end]
+
+
 def _elements(data: bytes) -> Iterator[tuple[int, bytes]]:
     at = 0
     while at < len(data):
