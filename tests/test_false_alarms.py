@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
+from dataclasses import replace
+
 import log_editor
 import pytest
 import test_ima_appraisal as ima
@@ -27,11 +30,13 @@ from varied_boots import (
     contents,
     known,
     learned,
+    other_digest,
     phases,
     userspace,
 )
 
 from pyverify import Evidence, Outcome, References, evidence_batch, verify, verify_batches
+from pyverify.baseline.model import Allowed
 from pyverify.evidence.log_kinds import with_userspace
 
 HONEST = booted()
@@ -67,6 +72,7 @@ RETRIED = {
 NOT_RETRIED = {
     "another program ran first": attempts(EVIL, RETURNING, CALLING),
     "it ran after shim": attempts(SHIM, EVIL, RETURNING, CALLING),
+    "it ran in one bank's view": attempts(other_digest(SHIM, "sm3_256", bytes(32)), RETURNING, CALLING),
     "it ran at last": booted(pcr4=[*FIRST_TRY, RETURNING, CALLING, EVIL]),
 }
 
@@ -305,9 +311,10 @@ def test_recorded_boots_alike_are_green_and_others_are_an_alarm(first, honest, o
 
 
 def test_rows_that_differ_alike_are_judged_as_each_alone():
-    logs = [HONEST, *RETRIED.values(), *NOT_RETRIED.values(), files(FILES[0], SAVED, FILES[2])] * 3
-    logs.append(files(FILES[0], SAVED, FILES[2]))
-    names = [f"m{n // 8}" for n in range(len(logs))]
+    saved = files(FILES[0], SAVED, FILES[2])
+    boots = [HONEST, *RETRIED.values(), *NOT_RETRIED.values(), saved]
+    logs = [*boots * 3, saved]
+    names = [f"m{n // len(boots)}" for n in range(len(logs))]
     made = [learned(HONEST, machine="m0"), learned(HONEST, machine="m1", varies={9: (1,)})]
     made += [learned(RETRIED["twice"], machine="m2"), learned(HONEST, machine="m3", varies={9: (0,)})]
     references = References.of(made)
@@ -315,12 +322,13 @@ def test_rows_that_differ_alike_are_judged_as_each_alone():
     together = rows_of(rows, references, LOG_ONLY)
     alone = [rows_of([row], references, LOG_ONLY)[0] for row in rows]
     assert together == alone
-    outcomes = [row["verdict"] for row in together]
-    first, varied, retried = (outcomes[at : at + 8] for at in (0, 8, 16))
-    assert first == ["trusted"] * 4 + ["untrusted"] * 4
-    assert varied == ["trusted"] * 4 + ["untrusted"] * 3 + ["trusted"]
-    assert retried == ["untrusted"] * 3 + ["trusted"] + ["untrusted"] * 4
-    assert outcomes[24:] == ["untrusted"]
+    outcomes = [row["verdict"] == "trusted" for row in together]
+    first, varied, retried = (outcomes[at : at + len(boots)] for at in range(0, 3 * len(boots), len(boots)))
+    green = [True] * 4
+    assert first == [*green, *[False] * 5]
+    assert varied == [*green, *[False] * 4, True]
+    assert retried == [False, False, False, True, *[False] * 5]
+    assert outcomes[3 * len(boots) :] == [False]
 
 
 def test_one_log_beside_other_quoted_values_is_judged_by_these():
@@ -337,6 +345,31 @@ def test_one_log_beside_other_quoted_values_is_judged_by_these():
         verdicts = {row["machine"]: row for row in rows}
         assert verdicts["honest"]["verdict"] == "trusted"
         assert refused(verdicts["liar"], "replay.mismatch", "baseline.event-added")
+
+
+def test_one_quoted_value_beside_other_logs_is_explained_by_each():
+    retried, silent = (rebooted(RETRIED["shim ran"], name=name) for name in ("retried", "silent"))
+    made = [learned(HONEST, machine=one.name, quoted_banks=tuple(BANKS)) for one in (retried, silent)]
+    references = References.of(
+        made, enrolled=[one.enrolled() for one in (retried, silent)], challenges=retried.challenges + silent.challenges
+    )
+    sent = [retried.evidence(), silent.evidence(event_log=RETRIED["nothing ran"])]
+    for order in (sent, sent[::-1]):
+        verdicts = {row["machine"]: row for row in rows_of(order, references, DEFAULT)}
+        assert verdicts["retried"]["verdict"] == "trusted"
+        assert refused(verdicts["silent"], "replay.mismatch", "baseline.event-added")
+        assert [stage["state"] for stage in verdicts["silent"]["stages"]].count("red") == 1
+
+
+def test_what_was_replaced_long_ago_has_no_variations():
+    old = learned(HONEST)
+    new = learned(booted(pcr4=[*FIRST_TRY, EVIL]))
+    until = NOW - datetime.timedelta(days=1)
+    allowed = list(new.allowed)
+    allowed[4] = (Allowed(old.allowed[4][0].sequence, until), *new.allowed[4])
+    references = References.of([replace(new, allowed=tuple(allowed))])
+    assert is_green(judge(booted(pcr4=[*FIRST_TRY[:2], SHIM, RETURNING, *FIRST_TRY[2:], EVIL]), references))
+    assert judge(RETRIED["shim ran"], references).outcome is Outcome.UNTRUSTED
 
 
 def test_a_fleet_that_differs_alike_is_looked_at_once(monkeypatch):

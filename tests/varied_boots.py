@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import replace
+from functools import lru_cache
 
 from cel_writers import systemd_record
-from conftest import entry, grub_text, hash_of, image, spec_id
+from conftest import ALGORITHMS, entry, grub_text, hash_of, image, replay_by_hand, spec_id
 from test_baseline import baseline
 
-from pyverify import References
-from pyverify.baseline.model import Allowed
+from pyverify import EventLog, References
+from pyverify.appraise.logged_pcr import LoggedPcr
+from pyverify.appraise.variation import is_variation
+from pyverify.baseline.model import Allowed, EventSequence
 
 BANKS = ["sha256", "sm3_256"]
 ACTION, SEPARATOR, IPL, TAG = 0x80000007, 4, 0xD, 6
@@ -32,6 +36,7 @@ BOOTING_2 = word(4, b"Booting to Boot0002 Option", ACTION)
 SHIM, GRUB, EVIL = (image(BANKS, one) for one in (b"shim", b"grub", b"evil"))
 PCR4_SEPARATOR = entry(4, SEPARATOR, bytes(4), BANKS)
 FIRST_TRY = [CALLING, PCR4_SEPARATOR, SHIM, GRUB]
+HEAD, RETURNED = FIRST_TRY[:2], [RETURNING, CALLING]
 FILES = [contents(9, name, b"of " + name) for name in (b"grub.cfg", b"grubenv", b"vmlinuz")]
 PHASES = [b"enter-initrd", b"leave-initrd", b"sysinit", b"ready", b"shutdown", b"final"]
 # A TPM2B_NAME of a SHA-256 NV index, in hexadecimal (SPEC 9.1).
@@ -71,3 +76,33 @@ def learned(log: bytes, *, varies: dict[int, tuple[int, ...]] | None = None, mac
 def known(log: bytes, **changes) -> References:
     """References that know the machine by one boot."""
     return References.of([learned(log, **changes)])
+
+
+@lru_cache
+def sequence_of(pcr: int, log: bytes, varies: tuple[int, ...]) -> EventSequence:
+    return learned(log, varies={pcr: varies}).allowed[pcr][0].sequence
+
+
+def passes(pcr: int, expected, actual, *, varies=(), banks=BANKS, values=None, **how) -> bool:
+    """Whether events of a PCR pass for others; the authentic values are those of a replay by hand."""
+    log = spec_id(BANKS) + b"".join(actual)
+    sequence = sequence_of(pcr, spec_id(BANKS) + b"".join(expected), varies)
+    by_hand = replay_by_hand(log)
+    authentic = {bank: by_hand[bank][pcr] for bank in banks} if values is None else values
+    return is_variation(LoggedPcr(EventLog.parse(log), pcr), sequence, authentic, **how)
+
+
+def other_digest(event: bytes, bank: str, digest: bytes) -> bytes:
+    """An event whose digest in one bank is another."""
+    head = struct.pack("<H", ALGORITHMS[bank][0])
+    at = event.index(head, 12) + 2
+    return event[:at] + digest + event[at + len(digest) :]
+
+
+def other_type(event: bytes, kind: int) -> bytes:
+    return event[:4] + struct.pack("<I", kind) + event[8:]
+
+
+def retried(*events: bytes) -> list[bytes]:
+    """What PCR 4 holds of a boot that succeeded after these events of attempts that did not."""
+    return [*HEAD, *events, SHIM, GRUB]

@@ -21,6 +21,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from typing import Final
 
@@ -46,7 +47,7 @@ _PHASES: Final = (b"enter-initrd", b"leave-initrd", b"sysinit", b"ready", b"shut
 # An NV index is 0x01 and three bytes, written by "%x". Its Name is a TPM_ALG_ID and a digest (SPEC section 9.1); some
 # versions write an algorithm's name and the first value instead (systemd, TPM2_PCR_MEASUREMENTS).
 _HASH: Final = rb"(?:[0-9a-f]{2}){20,66}"
-_NVPCR_INIT: Final = re.compile(rb"nvpcr-init:([A-Za-z0-9._-]{1,64}):0x1[0-9a-f]{6}:(?:[a-z0-9_-]{1,16}:)?" + _HASH)
+_NVPCR_INIT: Final = re.compile(rb"nvpcr-init:([A-Za-z0-9._-]{1,64}):0x1[0-9a-f]{6}:(?:sha(?:1|256|384|512):)?" + _HASH)
 _NVPCR_SEPARATOR: Final = b"nvpcr-separator"
 """After it no NvPCR is set up any more (systemd, TPM2_PCR_MEASUREMENTS)."""
 
@@ -190,9 +191,7 @@ def _retried(bank: str, expected: _Events, actual: _Events) -> bool:
 
 def _first_attempt(bank: str, expected: _Events) -> int | None:
     """Where the first attempt begins: after the separator, and what some firmware says only then."""
-    messages = Ragged.of([SEPARATOR, SEPARATOR_F])
-    hashes = _native.hash_messages(BY_NAME[bank].index, messages.blob, messages.offsets)
-    separators = {one.tobytes() for one in hashes}
+    separators = _separators(bank)
     separator = next((position for position, key in enumerate(expected.keys) if key in separators), None)
     if separator is None:
         return None
@@ -200,6 +199,13 @@ def _first_attempt(bank: str, expected: _Events) -> int | None:
     while expected.words.get(begin, _RETURNING) != _RETURNING:
         begin += 1
     return begin
+
+
+@lru_cache
+def _separators(bank: str) -> frozenset[bytes]:
+    messages = Ragged.of([SEPARATOR, SEPARATOR_F])
+    hashes = _native.hash_messages(BY_NAME[bank].index, messages.blob, messages.offsets)
+    return frozenset(one.tobytes() for one in hashes)
 
 
 def _attempts(events: _Events, begin: int) -> list[list[bytes | None]]:
