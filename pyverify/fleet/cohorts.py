@@ -64,7 +64,7 @@ class Cohort:
     variants: int
     """Distinct combinations of PCR values among them: the same but for what the rules leave out."""
     example: int
-    """Number of the variant that most of them have, for :meth:`Cohorts.boot`."""
+    """Number of the variant that most of them have, for :meth:`Cohorts.boots`."""
 
 
 class Cohorts:
@@ -124,7 +124,11 @@ class Cohorts:
 
     def boot(self, variant: int) -> NormalBoot:
         """The boot of a variant, in its normal form."""
-        return next(self._logs.boots([variant]))
+        return next(self.boots([variant]))
+
+    def boots(self, variants: list[int]) -> Iterator[NormalBoot]:
+        """The boots of some variants, in their normal form; faster than one by one."""
+        return self._logs.boots(variants)
 
 
 def group(source: Source, *, jobs: int | None = None, watch: Callable[[int], None] = lambda machines: None) -> Cohorts:
