@@ -16,9 +16,10 @@ from rich.text import Text
 
 from pyverify.cli.archive import progress
 from pyverify.evidence.text import escape
+from pyverify.fleet.boot_variants import LeftOut
 from pyverify.fleet.closest_cohort import Match, Matcher
 from pyverify.fleet.cohort_words import CohortWords
-from pyverify.fleet.cohorts import Cohort, Cohorts, LeftOut, group
+from pyverify.fleet.cohorts import Cohort, Cohorts, group
 from pyverify.fleet.sources import open_source
 
 _SHOWN: Final = 100
