@@ -5,19 +5,24 @@ from __future__ import annotations
 import json
 import random
 import struct
+import tempfile
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import DATA, entry, hash_of, image, shared, small_log, spec_id
-from log_editor import Log, new
+from conftest import DATA, entry, hash_of, shared, small_log, spec_id
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from log_editor import Log
+from source_archives import make
 from test_ccel import ccel
 from test_cohorts_normal import ONE, OTHER, with_text
 from test_learn import lay_out
 
 from pyverify import ArchiveError, UsageError
 from pyverify.evidence.columns import evidence_schema
-from pyverify.fleet import cohorts as module
+from pyverify.fleet import boot_variants as module
 from pyverify.fleet.closest_cohort import Matcher
 from pyverify.fleet.cohort_words import CohortWords
 from pyverify.fleet.cohorts import group
@@ -246,8 +251,8 @@ def test_every_kind_of_log_is_grouped(tmp_path):
             frozenset({"td1", "td2"}),
             frozenset({"td3"}),
         }
-        for machine in ("tcg", "td1"):
-            assert CohortWords.of(found.boot(found.variant(machine)), found.cohort(machine).bank).line().isprintable()
+        words = [CohortWords.of(found.boot(found.variant(name)), "sha384").line() for name in ("td1", "td3")]
+        assert all("measurement registers" in line for line in words)
 
 
 def test_what_cannot_be_grouped_is_told_with_its_reason(tmp_path):
@@ -332,74 +337,39 @@ def test_an_empty_archive_has_no_cohorts(tmp_path):
         Matcher(found)
 
 
-def closest(found, machine, **options):
-    return Matcher(found).closest(found.variant(machine), found.cohort(machine), **options)
+def test_registers_and_pcrs_of_one_number_are_not_mixed_up(tmp_path):
+    log = ccel(entry(2, 0xD, b"x", ["sha384"]), entry(3, 0xD, b"y", ["sha384"]))
+    machines = {"td": log, "tpm": bytes(4) + log[4:]}
+    with group(archive(tmp_path / "a", rows(machines, event_log_kind={"td": "ccel"}))) as found:
+        assert sets(found) == {frozenset({"td"}), frozenset({"tpm"})}
 
 
-def test_the_closest_cohort_is_the_one_with_most_in_common(tmp_path):
-    base = [small_log(BANKS), small_log(BANKS, command_line=b"debug")]
-    far = GRUB.bytes()
-    machines = {f"a{n}": base[0] for n in range(3)} | {f"b{n}": base[1] for n in range(4)} | {"c1": far, "c2": far}
-    odd = Log.parse(base[0])
-    place = odd.find(4, 0x80000003)
-    odd[place].digests = {bank: hash_of(bank, b"evil") for bank in BANKS}
-    machines["odd"] = odd.bytes()
-    with group(archive(tmp_path / "a", rows(machines))) as found:
-        match = closest(found, "odd")
-        assert match.cohort is found.cohort("a0")
-        # Eight events count in each: S-CRTM version, separators of PCR 0, 2, 3, 4, 7, image, command line.
-        assert match.alike == pytest.approx(7 / 8)
-        (difference,) = match.differences
-        assert (difference.kind, difference.pcr, match.left_out) == ("changed", 4, 0)
-        assert difference.event == place + 1  # behind the header
-        assert "(unproven) has other contents there" in difference.words
-        assert "\\loader.efi" in difference.words
-        larger = closest(found, "odd", at_least=4)
-        assert larger.cohort is found.cohort("b0")
-        assert [d.kind for d in larger.differences] == ["changed", "changed"]
-        assert "kernel_cmdline: quiet” here, EV_IPL “kernel_cmdline: debug” there" in larger.differences[1].words
-        limited = closest(found, "c1", most=2)
-        assert len(limited.differences) == 2
-        assert limited.left_out > 20
+@pytest.mark.parametrize("kind", ["folder", "tar", "zst", "zip", "parquet"])
+def test_archives_of_every_kind_have_the_same_cohorts(tmp_path, kind):
+    logs = {"m1": small_log(BANKS), "m2": small_log(BANKS), "m3": GRUB.bytes()}
+    tree = {f"{machine}/b1": {"binary_bios_measurements": log} for machine, log in logs.items()}
+    with group(open_source(make(kind, tmp_path, tree))) as found, group(archive(tmp_path / "b", rows(logs))) as same:
+        assert ids(found) == ids(same)
+        assert len(found.cohorts) == 2
 
 
-def test_missing_added_and_moved_events_are_told(tmp_path):
-    log = Log.parse(small_log(BANKS, extra=image(BANKS, b"second")))
-    more, less, moved = log.copy(), log.copy(), log.copy()
-    more.append(new(more, 12, 0xD, b"new"))
-    del less[less.find(8)]
-    first, second = (place for place, e in enumerate(moved) if e.type == 0x80000003)
-    moved[first], moved[second] = moved[second], moved[first]
-    machines = {"a1": log.bytes(), "a2": log.bytes(), "more": more.bytes(), "less": less.bytes()}
-    machines["moved"] = moved.bytes()
-    with group(archive(tmp_path / "a", rows(machines))) as found:
-        told = {name: closest(found, name, at_least=2) for name in ("more", "less", "moved")}
-        assert told["more"].differences[0].words == "PCR 12 (kernel-config): EV_IPL “new” is only here"
-        assert told["less"].differences[0].words.endswith("“kernel_cmdline: quiet” is only there")
-        assert told["less"].differences[0].event is None
-        assert told["moved"].alike == 1
-        assert [d.kind for d in told["moved"].differences] == ["moved"]
-
-
-def test_another_start_of_pcr_0_is_a_difference(tmp_path):
-    def log(locality):
-        zeros = {bank: bytes(20 if bank == "sha1" else 32) for bank in BANKS}
-        start = entry(0, 3, b"StartupLocality\0" + bytes([locality]), BANKS, zeros)
-        whole = small_log(BANKS)
-        return spec_id(BANKS) + start + whole[len(spec_id(BANKS)) :]
-
-    with group(archive(tmp_path / "a", rows({"a": log(3), "b": log(0)}))) as found:
-        (difference,) = closest(found, "a").differences
-        assert difference.words == "PCR 0 (platform-code): it started with another value"
-
-
-def test_without_a_bank_in_common_nothing_is_close(tmp_path):
-    with group(archive(tmp_path / "a", rows({"a": small_log(["sha256"]), "b": small_log(["sm3_256"])}))) as found:
-        assert closest(found, "a") is None
-    td = ccel(entry(3, 0xD, b"quiet", ["sha384"]))
-    evidence = rows({"a": small_log(["sha384"]), "td": td}, event_log_kind={"td": "ccel"})
-    with group(archive(tmp_path / "b", evidence)) as found:
-        assert closest(found, "td") is None
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 23), st.sampled_from([3, 4, 5, 6, 0xD]), st.binary(max_size=60)), max_size=8))
+def test_no_log_is_too_odd_to_be_grouped_and_told_of(events):
+    base = small_log(BANKS)
+    odd = base + b"".join(
+        entry(pcr, 0x80000001 + kind if data[:1] > b"\x80" else kind, data, BANKS) for pcr, kind, data in events
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        evidence = rows({"base": base, "odd": odd, "again": odd})
+        with group(archive(Path(folder) / "a", evidence), jobs=1) as found:
+            assert found.cohort("odd") is found.cohort("again")
+            told = {pcr for pcr, kind, data in events if not (kind == 3 and data[:1] <= b"\x80")}
+            assert (found.cohort("odd") is found.cohort("base")) == (not told & {0, 2, 3, 4, 7, 8, 9, 11, 12, 13, 14})
+            match = Matcher(found).closest(found.variant("odd"), found.cohort("odd"))
+            words = [CohortWords.of(found.boot(found.variant("odd")), "sha256").line()]
+            words += [difference.words for difference in match.differences] if match else []
+            assert all(line.isprintable() for line in words)
 
 
 def test_logs_past_the_memory_are_read_back(tmp_path, monkeypatch):

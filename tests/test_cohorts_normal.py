@@ -252,6 +252,9 @@ def test_the_name_that_takes_an_identifiers_place_is_not_itself_one():
         ("PARTUUID=0a1b2c3d-01f", "PARTUUID=0a1b2c3e-01f"),
         ("root=UUID=A1B2-C3D4-0", "root=UUID=A1B2-C3D5-0"),
         ("a" * 32, "b" * 32),
+        ("linux /" + "a" * 32 + "x", "linux /" + "b" * 32 + "x"),
+        ("machine_id=" + "a" * 33, "machine_id=" + "b" * 33),
+        ("serial 0a1b2c3d-01", "serial 0a1b2c3e-01"),
         ("root=/dev/vda2", "root=/dev/vda3"),
     ],
 )

@@ -31,7 +31,6 @@ COUNTED_REGISTERS: Final = counted(of_registers=True)
 """The mask of the measurement registers that count, by MR index."""
 
 _GPT: Final = (types.EV_EFI_GPT_EVENT, types.EV_EFI_GPT_EVENT2)
-_GPT_SIGNATURE: Final = b"EFI PART"
 _LINES: Final = str.maketrans("", "", "\t\n\r")
 _RETURNED: Final = "Returning from EFI Application from Boot Option"
 _VERSION: Final = "pyverify cohort 1"
@@ -188,11 +187,11 @@ class _Reader:
         return _as_text(self._log.data[at : at + self._part_size[number]])
 
     def _is_table(self, number: int) -> bool:
-        """Whether an event is, proven, a partition table: nothing else begins so, an image least of all."""
+        """Whether an event is, proven, a partition table: what is one begins so, and no image or other event does."""
         if not self._proven[number] or int(self._log.columns["type"][number]) not in _GPT:
             return False
         event = self._log[number]
-        return event.data.startswith(_GPT_SIGNATURE) and decode(5, event.type_hint, event.data).fault is None
+        return decode(event.pcr, event.type_hint, event.data).fault is None
 
     def _without_retries(self, numbers: list[int]) -> Iterator[int]:
         """The events less those of boot options that returned which the last one repeats: equal in every bank."""

@@ -16,9 +16,10 @@ from rich.text import Text
 
 from pyverify.cli.archive import progress
 from pyverify.evidence.text import escape
+from pyverify.fleet.boot_variants import LeftOut
 from pyverify.fleet.closest_cohort import Match, Matcher
 from pyverify.fleet.cohort_words import CohortWords
-from pyverify.fleet.cohorts import Cohort, Cohorts, LeftOut, group
+from pyverify.fleet.cohorts import Cohort, Cohorts, group
 from pyverify.fleet.sources import open_source
 
 _SHOWN: Final = 100
@@ -29,7 +30,10 @@ _MATCHED: Final = 50
 """Cohorts, the smallest, whose closest one is looked for."""
 _NAMES: Final = 5
 """Machines that a line names."""
-_LEGEND: Final = "(?) a hint: nothing in the log proves it. A closest match only suggests where a machine belongs."
+_LEGEND: Final = (
+    "Logs are taken at their word: no quote was looked at. (?) a hint that not even the log proves.\n"
+    "A closest match only suggests where a machine belongs."
+)
 _ASKED_DIFFERENCES: Final = 20
 """Differences told of a machine that was asked for."""
 
@@ -63,10 +67,6 @@ def _closest(found: Cohorts, matcher: Matcher, number: int) -> Match | None:
     return matcher.closest(cohort.example, cohort, at_least=len(cohort.machines))
 
 
-def _words(found: Cohorts, cohort: Cohort) -> CohortWords:
-    return CohortWords.of(found.boot(cohort.example), cohort.bank)
-
-
 def _fleet(found: Cohorts, matcher: Matcher) -> Iterator[Text]:
     yield _overall(found)
     numbers = range(len(found.cohorts))
@@ -76,7 +76,7 @@ def _fleet(found: Cohorts, matcher: Matcher) -> Iterator[Text]:
             yield Text()
         yield Text()
         yield from _cohort(found, found.cohorts[number])
-        yield from _match(_closest(found, matcher, number), "here")
+        yield from _match(_closest(found, matcher, number))
     if hidden := len(numbers) - len(first) - len(last):
         yield Text(f"\n{hidden:,} more cohorts, neither small nor big, are in --format json", "dim")
     yield from _left_out(found.left_out)
@@ -104,13 +104,13 @@ def _cohort(found: Cohorts, cohort: Cohort) -> Iterator[Text]:
         .append(f"  {size}{variants}, {cohort.bank}: ", "not bold")
         .append(_names(cohort.machines), "not bold")
     )
-    words = _words(found, cohort)
+    words = CohortWords.of(found.boot(cohort.example), cohort.bank)
     yield Text(f"  {words.line()}")
     for item in words.command_lines[:1]:
         yield Text(f"  command line {'' if item.proven else '? '}{escape(item.value) or '(empty)'}")
 
 
-def _match(match: Match | None, where: str) -> Iterator[Text]:
+def _match(match: Match | None) -> Iterator[Text]:
     if match is None:
         return
     other = match.cohort
@@ -128,7 +128,7 @@ def _machines(found: Cohorts, matcher: Matcher, asked: list[tuple[str, Cohort]])
         yield Text(escape(machine), "bold").append(" is of cohort", "not bold")
         yield from _cohort(found, cohort)
         match = _asked(found, matcher, machine, cohort)
-        yield from _match(match, machine)
+        yield from _match(match)
         words = "no other cohort has anything in common with it" if match is None else ""
         yield Text(f"  {words or 'a closest match only suggests: whether it belongs there is for you to say'}\n", "dim")
 
@@ -170,6 +170,7 @@ def _percent(share: float) -> str:
 
 
 def _document(found: Cohorts, matcher: Matcher, asked: list[tuple[str, Cohort]]) -> dict[str, Any]:
+    examples = [cohort.example for cohort in found.cohorts]
     document: dict[str, Any] = {
         "machines": found.n_machines,
         "variants": found.n_variants,
@@ -179,10 +180,10 @@ def _document(found: Cohorts, matcher: Matcher, asked: list[tuple[str, Cohort]])
                 "bank": cohort.bank,
                 "variants": cohort.variants,
                 "machines": list(cohort.machines),
-                "boot": _words(found, cohort).as_json(),
+                "boot": CohortWords.of(boot, cohort.bank).as_json(),
                 "closest": _match_json(_closest(found, matcher, number)),
             }
-            for number, cohort in enumerate(found.cohorts)
+            for number, (cohort, boot) in enumerate(zip(found.cohorts, found.boots(examples), strict=True))
         ],
         "left_out": [
             {"machine": i.machine, "boot": i.boot, "code": i.reason.code, "hint": i.reason.hint} for i in found.left_out

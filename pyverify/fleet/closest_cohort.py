@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from itertools import islice
 from typing import Final
 
 from pyverify.baseline.cohorts import NormalBoot
@@ -58,10 +57,10 @@ class Matcher:
     def __init__(self, cohorts: Cohorts) -> None:
         self._cohorts = cohorts
         self._boots: list[tuple[Cohort, NormalBoot]] = []
-        self._counted: dict[tuple[str, str], _Counted] = {}
+        self._counted: dict[tuple[int, str], _Counted] = {}
         left = _CANDIDATE_BYTES
-        for cohort in islice(reversed(cohorts.cohorts), CANDIDATES):
-            boot = cohorts.boot(cohort.example)
+        largest = cohorts.cohorts[: -CANDIDATES - 1 : -1]
+        for cohort, boot in zip(largest, cohorts.boots([cohort.example for cohort in largest]), strict=True):
             left -= len(boot.log.data)
             if left < 0:
                 break
@@ -97,9 +96,9 @@ class Matcher:
         return Match(cohort, bank, alike, tuple(told), n - len(told))
 
     def _count_of(self, cohort: Cohort, boot: NormalBoot, bank: str) -> _Counted:
-        if (cohort.id, bank) not in self._counted:
-            self._counted[cohort.id, bank] = _count(boot, bank)
-        return self._counted[cohort.id, bank]
+        if (cohort.example, bank) not in self._counted:
+            self._counted[cohort.example, bank] = _count(boot, bank)
+        return self._counted[cohort.example, bank]
 
 
 def _count(boot: NormalBoot, bank: str) -> _Counted:

@@ -24,6 +24,8 @@ _DIGEST_SIZE: Final = 16
 class CohortWords:
     """What one boot is in words. Items are as the log has them, not escaped (``appraise.boot_summary``)."""
 
+    of_registers: bool
+    """Whether the log is of measurement registers: then nothing else is said."""
     firmware: tuple[Item, ...]
     """Versions; where the log has none, the digest of the first thing that it measured of the firmware."""
     secure_boot: str
@@ -37,9 +39,10 @@ class CohortWords:
     def of(cls, boot: NormalBoot, bank: str) -> CohortWords:
         """The words for a boot; ``bank`` is the one whose digests are shown."""
         if boot.of_registers:
-            return cls((), "in a measurement register, not looked at", (), (), ())
+            return cls(True, (), "unknown", (), (), ())
         told = summarise(boot.log, boot.verified.tolist())
         return cls(
+            False,
             _firmware(told, boot, bank),
             _secure_boot(told.secure_boot),
             told.loaders,
@@ -53,6 +56,8 @@ class CohortWords:
 
     def line(self) -> str:
         """One printable line, hints marked with ``?``."""
+        if self.of_registers:
+            return "measurement registers of confidential computing, whose events `pyverify inspect` shows"
         parts = [
             f"firmware {_list(self.firmware)}",
             f"Secure Boot {self.secure_boot}",
