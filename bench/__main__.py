@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
+from bench.approval import approval
 from bench.extend import extend
 from bench.hashing import hash_
 from bench.hunt import hunt_
@@ -24,6 +25,7 @@ from bench.verify_parquet import verify_parquet
 Bench = Callable[[Plan], Iterator[Line | Note]]
 
 BENCHES: Final[dict[str, Bench]] = {
+    "approval": approval,
     "extend": extend,
     "hash": hash_,
     "scan": scan,
