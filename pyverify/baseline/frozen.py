@@ -15,7 +15,7 @@ from pyverify.baseline.identity import from_micros
 from pyverify.baseline.ima_rows import write_sets
 from pyverify.baseline.model import Origin, State
 from pyverify.baseline.rows import parse_accepted, parse_profile, parse_sequence, parse_superseded
-from pyverify.baseline.snapshot import BASELINE_FACTS, Snapshot
+from pyverify.baseline.snapshot import Snapshot
 from pyverify.errors import StoreError
 
 _CHUNK = 500
@@ -59,6 +59,17 @@ def with_states(rows: sa.Result[Any], changed: dict[tuple[str, str, int], State]
             yield row, State.SUPERSEDED if state == State.ACTIVE and at < newest else state
 
 
+def _counting(rows: sa.Result[Any], changed: dict[tuple[str, str, int], State]) -> Iterator[tuple[Any, State]]:
+    """Of each baseline the version that counts: the newest but for pending ones if it is active, or a pending one."""
+    for _, group in groupby(with_states(rows, changed), lambda one: (one[0].scope, one[0].id)):
+        versions = list(group)
+        decided = [one for one in versions if one[1] != State.PENDING]
+        if decided and decided[-1][1] == State.ACTIVE:
+            yield decided[-1]
+        elif versions[-1][1] == State.PENDING:
+            yield versions[-1]
+
+
 def _write_baselines(connection: sa.Connection, snapshot: Snapshot) -> dict[int, int]:
     """Writes baselines with all that they refer to; the numbers of sequences by their ids."""
     table = schema.baseline
@@ -73,9 +84,15 @@ def _write_baselines(connection: sa.Connection, snapshot: Snapshot) -> dict[int,
     rows = stream(connection, sa.select(table).order_by(table.c.scope, table.c.id, table.c.version))
     approvals = _approvals(connection)
     try:
-        for row, state in with_states(rows, states(connection)):
+        shared: dict[tuple[Any, ...], dict[str, Any]] = {}
+        for row, state in _counting(rows, states(connection)):
+            key = tuple(getattr(row, name) for name in _SHARED)
+            if key not in shared:
+                shared[key] = _shared(row, profiles, sets)
             approval = approvals.get(row.change) if row.origin in _APPROVED else None
-            snapshot.add_baseline(**_baseline(row, state, profiles, sets), approval=approval)
+            own = {"scope": row.scope, "id": row.id, "version": row.version, "state": str(state)}
+            evidence = {"boot": row.boot, "evidence_id": row.evidence_id, "approval": approval}
+            snapshot.add_baseline(**shared[key], **own, **evidence)
     except ValueError as error:
         raise StoreError(f"the store contradicts itself: {error}") from error
     return numbers
@@ -98,15 +115,27 @@ _OF_MACHINES = ("learn", "enroll", "challenge", "spend", "booted")
 """Changes that approve nothing; there are many."""
 
 
-def _baseline(row: Any, state: State, profiles: dict[int, int], sets: dict[int, int]) -> dict[str, Any]:
+_SHARED = (
+    "profile",
+    "log_banks",
+    "quoted_banks",
+    "ima_set",
+    "ima_violations",
+    "origin",
+    "accepted",
+    "ima_superseded",
+)
+"""What many baselines have in common, and is looked at once."""
+
+
+def _shared(row: Any, profiles: dict[int, int], sets: dict[int, int]) -> dict[str, Any]:
     superseded = parse_superseded(row.ima_superseded)
     has_sets = {row.ima_set, *(number for number, _ in superseded)} - {None} <= sets.keys()
     banks_are_masks = all(0 <= mask < 1 << len(BANKS) for mask in (row.log_banks, row.quoted_banks))
     if row.profile not in profiles or not banks_are_masks or not has_sets or row.origin not in list(Origin):
         raise StoreError(f"the store contradicts itself: the baseline of {row.id!r} is damaged")
     return {
-        **{name: getattr(row, name) for name in BASELINE_FACTS},
-        "state": str(state),
+        **{name: getattr(row, name) for name in ("log_banks", "quoted_banks", "ima_violations", "origin")},
         "profile": profiles[row.profile],
         "ima_set": None if row.ima_set is None else sets[row.ima_set],
         "accepted": [{"code": a.code, "pcr": a.pcr, "reason": a.reason} for a in parse_accepted(row.accepted)],
