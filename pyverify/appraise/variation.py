@@ -103,9 +103,9 @@ def _passes(logged: LoggedPcr, sequence: EventSequence, rule: _Rule | None, bank
     digests = logged.digests(bank)
     if len(digests) != len(logged) or bank not in sequence.digests:
         return False
-    expected = _Events([*sequence.split(bank)], {})
-    for position in sequence.varies:
-        expected.keys[position] = None
+    varies = set(sequence.varies)
+    keys = [None if position in varies else digest for position, digest in enumerate(sequence.split(bank))]
+    expected = _Events(keys, {})
     allowed = _same(expected.keys, digests)
     if not allowed and rule is not None:
         expected.words.update(_learned_words(rule, sequence, bank))
@@ -140,9 +140,9 @@ def _said_words(rule: _Rule, logged: LoggedPcr, bank: str, digests: list[bytes])
 
 def _learned_words(rule: _Rule, sequence: EventSequence, bank: str) -> dict[int, bytes]:
     """The known words among the events of a sequence, by position. Its texts have no NUL at their end any more."""
-    texts = {position: text.encode() for position, text in enumerate(sequence.texts)}
-    known = {position: one for position, one in texts.items() if rule.learned(one)}
     digests = sequence.split(bank)
+    texts = {position: text.encode() for position, text in enumerate(sequence.texts[: len(digests)])}
+    known = {position: one for position, one in texts.items() if rule.learned(one)}
     found = _proven(bank, digests, known)
     if rule.kind == EV_EFI_ACTION:
         found |= _proven(bank, digests, {position: one + b"\0" for position, one in known.items()})
