@@ -22,6 +22,7 @@ from typing import Any, Final
 
 from pyverify.algorithms import BY_NAME
 from pyverify.baseline.interchange.imported import (
+    check_bank,
     check_identity,
     chosen_bank,
     chosen_pcrs,
@@ -52,7 +53,7 @@ def export(baselines: Iterable[Baseline], *, pcrs: Iterable[int], banks: Iterabl
     Args:
         baselines: at least one.
         pcrs: the PCRs to tell of: a verifier takes registers that are not told of for good.
-        banks: in which; by default in all that a PCR's current sequences share, PCR by PCR.
+        banks: in which; by default in all of the baseline's that a PCR's current sequences share, PCR by PCR.
 
     Raises:
         UsageError: ``cbor2`` is not installed; a PCR has no allowed value, none in such a bank, or events that may have
@@ -82,6 +83,8 @@ def _cbor() -> ModuleType:
 
 def _comid(cbor: ModuleType, baseline: Baseline, pcrs: list[int], banks: list[str] | None) -> dict[int, Any]:
     check_identity(baseline.scope, baseline.id)
+    for bank in banks or ():
+        check_bank(baseline, bank)
     choices = [_choices(baseline, pcr, banks) for pcr in pcrs]
     if (count := prod(map(len, choices))) > MAX_STATES:
         who = f"{baseline.scope} {baseline.id}"
@@ -98,7 +101,7 @@ def _choices(baseline: Baseline, pcr: int, banks: list[str] | None) -> list[list
     """What a PCR may hold: each choice its digests, in the banks that all of them have."""
     states = []
     for sequence in current(baseline, pcr):
-        values = ((bank, value_of(sequence, bank)) for bank in (BY_NAME if banks is None else banks))
+        values = ((bank, value_of(sequence, bank)) for bank in (baseline.log_banks if banks is None else banks))
         states.append({bank: value for bank, value in values if value is not None})
     shared = [bank for bank in BY_NAME if all(bank in state for state in states)]
     if not shared or (banks is not None and set(banks) != set(shared)):

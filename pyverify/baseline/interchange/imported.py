@@ -127,11 +127,22 @@ def current_values(baseline: Baseline, pcr: int, bank: str) -> list[bytes]:
     Raises:
         UsageError: as :func:`current`, or one of the sequences has no value in this bank.
     """
+    check_bank(baseline, bank)
     values = [value_of(sequence, bank) for sequence in current(baseline, pcr)]
     known = [value for value in values if value is not None]
     if len(known) < len(values):
         raise UsageError(f"{baseline.scope} {baseline.id}: {pcr_name(pcr)} is not known in bank {bank}")
     return list(dict.fromkeys(known))
+
+
+def check_bank(baseline: Baseline, bank: str) -> None:
+    """Whether a baseline knows a bank: PCRs that are not extended have values in any, whatever the machine has.
+
+    Raises:
+        UsageError: it does not.
+    """
+    if bank not in baseline.log_banks:
+        raise UsageError(f"{baseline.scope} {baseline.id} has no bank {bank}; it has {', '.join(baseline.log_banks)}")
 
 
 def chosen_pcrs(pcrs: Iterable[int]) -> list[int]:

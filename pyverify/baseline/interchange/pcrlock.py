@@ -90,7 +90,7 @@ def read(
     for pcr in set(untouched):
         if pcr in allowed or pcr not in range(PCRS):
             raise UsageError(f"PCR {pcr} has records, or is none: it cannot be said to be untouched")
-        allowed[pcr] = [EventSequence(reset_start(pcr), (), (), dict.fromkeys(common, b""))]
+        allowed[pcr] = [EventSequence(reset_start(pcr), (), (), dict.fromkeys(BY_NAME, b""))]
     return imported(allowed, common, scope=scope, name=name, source=_digest_of(loaded))
 
 
