@@ -160,5 +160,8 @@ def _command(event: Event, proven: set[int]) -> Command | None:
         for prefix in prefixes:
             if event.data.startswith(prefix):
                 text = event.data[len(prefix) :].removesuffix(b"\0")
-                return Command(event.number, text.decode("utf-8", "backslashreplace"), is_command_line)
+                try:
+                    return Command(event.number, text.decode("utf-8"), is_command_line)
+                except UnicodeDecodeError:
+                    return None
     return None
