@@ -337,6 +337,8 @@ def image_load() -> bytes:
         (grub(b"/vmlinuz x", label=b"kernel_cmdline: "), "2 kernel command lines were measured"),
         (relabel(8, 0, b"kernel_cmdline: ", b"grub_cmd: "), "0 kernel command lines were measured"),
         (grub(b"initrd /evil"), "2 initrds were loaded"),
+        (drop(8, EV_IPL, 0, b"grub_cmd: linuxefi"), "no command loaded the kernel"),
+        (drop(8, EV_IPL, 0, b"grub_cmd: initrdefi"), "0 initrds were loaded"),
         (grub(b"chainloader /evil"), "“chainloader” loads"),
         (set_digest(8, EV_IPL, 1), "PCR 8 .*nothing proves what this is"),
         (grub(b"odd", label=b"other: "), "nothing proves what this is"),
@@ -373,6 +375,16 @@ def test_hiding_the_real_command_line_behind_another_label_does_not_help():
         editor.entries[linux].rehash(editor.banks, good)
 
     assert any("another command line" in hint for hint in problems(SECURE, edited(change)))
+
+
+def test_more_events_than_any_boot_has_are_not_looked_at():
+    log = edited(lambda e: [grub(b"set x=%d" % n)(e) for n in range(20)])
+    assert check(SECURE, log).satisfied
+    editor = Editor(SECURE_BOOT_LOG)
+    at = find(editor, 8, EV_IPL)
+    editor.entries[at:at] = [editor.entries[at]] * keylime_check.MAX_EVENTS
+    (problem,) = check(SECURE, editor.build()).problems
+    assert "no boot has more than 10000" in problem.hint
 
 
 def test_without_secure_boot_the_kernels_file_counts():

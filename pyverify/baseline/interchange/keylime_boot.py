@@ -89,6 +89,8 @@ class Boot:
     files: tuple[Event, ...]
     shim: tuple[Event, ...]
     unexplained: tuple[Event, ...]
+    n_events: int
+    """Of all these PCRs together."""
 
     @classmethod
     def of(cls, log: EventLog) -> Self:
@@ -113,6 +115,7 @@ class Boot:
             tuple(of_pcr[FILES]),
             tuple(of_pcr[SHIM]),
             (*unexplained, *(event for event, command in commands if command is None)),
+            sum(map(len, of_pcr.values())),
         )
 
     def variable(self, name: tuple[str, str]) -> Measured | None:

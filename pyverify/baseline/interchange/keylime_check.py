@@ -25,6 +25,9 @@ from pyverify.evidence.pcrs import pcr_name
 from pyverify.evidence.text import escape
 from pyverify.evidence.words import words
 
+MAX_EVENTS: Final = 10_000
+"""Events of the PCRs that are judged; GRUB measures some hundred."""
+
 _OF_GRUB: Final = ("/grub", "/loader/entries", "/vmlinuz")  # files that Keylime's policy lets pass by name
 _KERNEL_COMMANDS: Final = frozenset(["linux", "linux16", "linuxefi"])
 _INITRD_COMMANDS: Final = frozenset(["initrd", "initrd16", "initrdefi"])
@@ -75,6 +78,11 @@ def check(refstate: Refstate, log: EventLog) -> Check:
     if "sha256" not in log.banks:
         missing = Problem("the log has no SHA-256 bank, and a reference state is of SHA-256", keylime_boot.BOOT_LOADER)
         return Check((missing,), (), owners_swapped=False)
+    if boot.n_events > MAX_EVENTS:
+        hint = (
+            f"{boot.n_events} events in the PCRs that a reference state speaks of; no boot has more than {MAX_EVENTS}"
+        )
+        return Check((Problem(hint, keylime_boot.GRUB),), (), owners_swapped=False)
     keys = _Keys(refstate, boot)
     problems = [
         *_firmware(refstate, boot),
@@ -253,14 +261,17 @@ def _loaded(boot: Boot) -> Iterator[Problem]:
         yield _grub(f"{len(lines)} kernel command lines were measured; allowed is one")
         return
     line = _QUOTES.sub("", lines[0].text)
-    initrds = 0
+    kernels = initrds = 0
     for command in boot.commands:
         word, _, rest = command.text.strip().partition(" ")
+        kernels += word in _KERNEL_COMMANDS
         if word in _KERNEL_COMMANDS and _QUOTES.sub("", rest.strip()) != line:
             yield _grub("a kernel was loaded with another command line than the one that was measured", command.event)
         elif word in _OTHER_LOADERS:
             yield _grub(f"“{word}” loads what the reference state says nothing of", command.event)
         initrds += len(rest.split()) if word in _INITRD_COMMANDS else 0
+    if not kernels:
+        yield _grub("no command loaded the kernel")
     if initrds != 1:
         yield _grub(f"{initrds} initrds were loaded; allowed is one")
 

@@ -50,11 +50,11 @@ def export(baselines: Iterable[Baseline]) -> Iterator[str]:
             raise UsageError(f"baseline {' '.join(map(str, key))} is there twice")
         previous = key
         sets.update((ima.key.hex(), ima) for ima in baseline.ima_sets)
-        sequences.update((one.sequence.key.hex(), one.sequence) for of_pcr in baseline.allowed for one in of_pcr)
         if id(baseline.allowed) not in known:  # of equal objects the text is made once; ``ordered`` keeps them alive
             body = _text([[_allowed(one) for one in of_pcr] for of_pcr in baseline.allowed])
             known[id(baseline.allowed)] = hashlib.sha256(body.encode()).hexdigest()
             profiles[known[id(baseline.allowed)]] = body
+            sequences.update((one.sequence.key.hex(), one.sequence) for of_pcr in baseline.allowed for one in of_pcr)
         rows.append(_text(_baseline(baseline, known[id(baseline.allowed)])))
     yield f'{{"format":{_text(FORMAT)},"version":{VERSION}'
     yield from _table("sequences", ((key, _text(_sequence(sequences[key]))) for key in sorted(sequences)))
