@@ -172,6 +172,10 @@ def test_a_digest_has_one_form(digest):
         ({"varies": [1]}, r"\.varies\[0\] is 1"),
         ({"varies": [0, 0]}, r"\.varies has 2 items"),
         ({"start": 256}, r"\.start is 256"),
+        (
+            {"types": [1, 1], "texts": ["a", "b"], "digests": {"sha256": [DIGEST, DIGEST]}, "varies": [1, 0]},
+            r"\.varies\[1\] is 0; allowed is a whole number from 2 to 1",
+        ),
         ({"varies": []}, "is not what its key says"),
         ({"digests": {"sm3_256": [DIGEST]}}, "is not what its key says"),
     ],

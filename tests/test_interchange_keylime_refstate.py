@@ -329,6 +329,7 @@ def image_load() -> bytes:
             lambda e: e.insert(5, AUTHORITY, variable(SHIM, "vendor_db", bytes(40))),
             "entry of vendor_db that is not allowed",
         ),
+        (lambda e: e.insert(5, AUTHORITY, variable(SHIM, "vendor_db", b"")), "entry of vendor_db that is not allowed"),
         (lambda e: e.insert(5, AUTHORITY, variable(IMAGE_SECURITY, "dbx", bytes(40))), "verified by “dbx”"),
         (lambda e: e.insert(5, EFI_ACTION, b"UEFI Debug Mode"), "UEFI Debug Mode.*nothing proves"),
         (drop(7, DRIVER_CONFIG, 1), "PK is not measured exactly once"),
@@ -408,6 +409,11 @@ def test_sha1_alone_proves_nothing():
 
     with pytest.raises(UsageError, match=r"\$\.scrtm_and_bios\[0\]\.scrtm has no digest but SHA-1"):
         read(changed(SECURE, change))
+    (event, *_) = events(SECURE_BOOT_LOG, 0)
+    weak = {"sha1": event.digests["sha1"]}
+    assert not keylime_refstate.Digests({**weak, "sm3_256": bytes(32)}).match(event)  # which the log does not have
+    assert keylime_refstate.Digests({**weak, "sha384": event.digests["sha384"]}).match(event)
+    assert not keylime_refstate.Digests({"sha1": bytes(20), "sha384": event.digests["sha384"]}).match(event)
 
 
 def test_a_log_with_a_fault_is_not_judged():

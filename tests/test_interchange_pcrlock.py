@@ -249,6 +249,18 @@ def test_what_the_form_cannot_say_is_not_exported(pcr, words):
         pcrlock.export(everything(), pcrs=[pcr])
 
 
+def test_start_values_that_the_form_cannot_say_are_not_exported():
+    baseline = of_log(LOG)
+    own = baseline.allowed[0][0].sequence
+    late = replace(own, start=3)
+    started = replace(baseline, allowed=with_allowed(baseline, 0, late))
+    files = pcrlock.export(started, pcrs=[0])
+    assert read(files, locality=3).baseline.allowed[0] == started.allowed[0]
+    for pcr, sequences in ((0, (own, late)), (4, (late,)), (17, (own,))):
+        with pytest.raises(UsageError, match="starts with other values than this form can mean"):
+            pcrlock.export(replace(baseline, allowed=with_allowed(baseline, pcr, *sequences)), pcrs=[pcr])
+
+
 def test_values_of_a_prediction_are_read():
     by_hand = replay_by_hand(LOG)["sha256"]
     file = {
