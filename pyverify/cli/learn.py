@@ -47,10 +47,8 @@ def learn(args: argparse.Namespace) -> int:
             _tell(item)
             update(done["learned"] + done["refused"])
     if done["short"]:
-        print(
-            f"{done['short']:,} machines have fewer than {args.boots} boots in the archive: learned from those there are",
-            file=sys.stderr,
-        )
+        words = f"fewer than {args.boots} boots in the archive: learned from those there are"
+        print(f"{done['short']:,} machines have {words}", file=sys.stderr)
     _print_summary(args, done, known, policy.name)
     return 0
 
@@ -106,9 +104,11 @@ def _learn_cohort(args: argparse.Namespace, accepted: Sequence[Accepted]) -> int
     for one in result.refused:
         _print_line(one.machine, one.boot, "refused", one.reasons)
     state = "no baseline" if result.baseline is None else f"1 baseline learned ({_state(args)})"
-    print(
-        f"cohort {escape(name)}: {state}, from {result.machines:,} machines, {len(result.refused):,} first boots refused, "
-        f"{result.absent:,} assigned machines not in the archive · policy {policy.name} · store {escape(args.store)}",
-        file=sys.stderr,
-    )
+    parts = [
+        f"cohort {escape(name)}: {state}",
+        f"from {result.machines:,} machines",
+        f"{len(result.refused):,} first boots refused",
+        f"{result.absent:,} assigned machines not in the archive",
+    ]
+    print(f"{', '.join(parts)} · policy {policy.name} · store {escape(args.store)}", file=sys.stderr)
     return 0
