@@ -7,7 +7,8 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import shared
+from conftest import hash_of, replay_by_hand, shared
+from ima_by_hand import data_of, entry
 from test_ima_appraisal import AGGREGATE
 
 from pyverify import Evidence, Policy, verify
@@ -24,8 +25,15 @@ LIST = "binary_runtime_measurements"
 
 
 def ran(*entries: bytes) -> bytes:
-    """The IMA list of a boot of ``LOG`` in which this ran."""
+    """The IMA list of a boot of ``test_ima_appraisal.LOG`` in which this ran."""
     return AGGREGATE + b"".join(entries)
+
+
+def ran_in(log: bytes, *entries: bytes) -> bytes:
+    """The IMA list of a boot with this log."""
+    values = replay_by_hand(log)["sha256"]
+    aggregate = hash_of("sha256", b"".join(values[pcr] for pcr in range(10)))
+    return entry(data_of("boot_aggregate", aggregate)) + b"".join(entries)
 
 
 def lay_out(folder: Path, boots):

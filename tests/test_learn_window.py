@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from conftest import small_log
 from ima_by_hand import a_digest, data_of, entry
-from learning import POLICY, assign, codes, high, judged, lay_out, learned, names_of, ran, recorded, rows_of
+from learning import POLICY, assign, codes, high, judged, lay_out, learned, names_of, ran, ran_in, recorded, rows_of
 from test_ima_appraisal import BANKS, LOG, VIOLATION
 
 from pyverify import Store
@@ -58,8 +58,8 @@ def test_without_a_window_only_the_first_boot_counts(tmp_path, store):
 
 
 LEFT_OUT = {
-    "another log": ((EVIL_LOG, ran(A, C)), "baseline.event-changed"),
-    "another log and nothing new": ((EVIL_LOG, ran(A)), "baseline.event-changed"),
+    "another log": ((EVIL_LOG, ran_in(EVIL_LOG, A, C)), "baseline.event-changed"),
+    "another log and nothing new": ((EVIL_LOG, ran_in(EVIL_LOG, A)), "baseline.event-changed"),
     "a forged entry": ((LOG, ran(A, FORGED)), "ima.template-mismatch"),
     "a violation": ((LOG, ran(A, C) + VIOLATION), "ima.violation"),
     "no list": ((LOG, None), "ima.empty"),
@@ -157,14 +157,14 @@ def test_machines_of_a_cohort_share_what_ran_and_others_do_not(tmp_path, store):
     assert judged(store, "w1", LOG, ran(B)).trusted
     assert not judged(store, "w1", LOG, ran(C)).trusted
     assert not judged(store, "x1", LOG, ran(A)).trusted
-    assert not judged(store, "w1", EVIL_LOG, ran(A)).trusted  # PCRs are each machine's own
+    assert not judged(store, "w1", EVIL_LOG, ran_in(EVIL_LOG, A)).trusted  # PCRs are each machine's own
 
 
 def test_a_window_and_a_cohort_are_one_union_of_good_boots(tmp_path, store):
     assign(store, "web", "w1", "w2")
     boots = {
         ("w1", "1"): (LOG, ran(A)),
-        ("w1", "2"): (EVIL_LOG, ran(C)),
+        ("w1", "2"): (EVIL_LOG, ran_in(EVIL_LOG, C)),
         ("w2", "1"): (LOG, ran(A)),
         ("w2", "2"): (LOG, ran(B)),
     }
