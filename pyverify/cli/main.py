@@ -209,6 +209,21 @@ def _add_hunt(commands: Any) -> None:
     hunt.add_argument("--format", choices=("table", "json", "jsonl"), default="table")
 
 
+def _add_learn(commands: Any) -> None:
+    learn = _command(commands, "learn", "learn:learn", "make a baseline of each new machine from its first boot")
+    _add_job_options(learn)
+    learn.add_argument("--activate", action="store_true", help="make the new baselines active at once")
+    words = "enrol the key of each machine's first boot, as trusted on first use"
+    learn.add_argument("--trust-first-key", action="store_true", help=words)
+    words = "learn what may run from this many first boots of each machine (default: 1); PCRs are from the first"
+    learn.add_argument("--boots", metavar="N", type=_positive, default=1, help=words)
+    words = "live with this finding of a first boot, such as event.data-mismatch:4, where it needs it"
+    learn.add_argument("--accept", metavar="CODE:PCR", action="append", default=[], help=words)
+    learn.add_argument("--reason", metavar="TEXT", help="why that is accepted; kept with the baselines")
+    words = "make one baseline for the machines that are assigned to this cohort, and none of their own"
+    learn.add_argument("--cohort", metavar="NAME", help=words)
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The whole command line."""
     parser = argparse.ArgumentParser(
@@ -219,11 +234,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_inspect(commands)
     _add_replay(commands)
 
-    learn = _command(commands, "learn", "learn:learn", "make a baseline of each new machine from its first boot")
-    _add_job_options(learn)
-    learn.add_argument("--activate", action="store_true", help="make the new baselines active at once")
-    words = "enrol the key of each machine's first boot, as trusted on first use"
-    learn.add_argument("--trust-first-key", action="store_true", help=words)
+    _add_learn(commands)
 
     verify = _command(commands, "verify", "verify:verify", "give every machine and boot of an archive a verdict")
     _add_job_options(verify)

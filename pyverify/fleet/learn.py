@@ -3,49 +3,49 @@
 from __future__ import annotations
 
 import datetime
-import hashlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from itertools import islice
+from typing import Final
 
-import numpy as np
 import pyarrow as pa
 
-from pyverify.algorithms import banks_of
-from pyverify.appraise.appraisal import verify_batches
-from pyverify.appraise.ima_judgement import in_sets
-from pyverify.appraise.ima_lists import SentLists
+from pyverify.appraise.appraisal import Appraisal
 from pyverify.appraise.policy import Policy
-from pyverify.appraise.rows import conform
-from pyverify.appraise.verdict import Outcome, finding_of
+from pyverify.appraise.verdict import Outcome
 from pyverify.baseline.enrollment import Enrollment
-from pyverify.baseline.model import Allowed, Baseline, EventSequence, State, event_sequences
+from pyverify.baseline.model import Accepted, Baseline, Origin, State
+from pyverify.baseline.references import References
 from pyverify.baseline.store import Store
-from pyverify.evidence.eventlog import EventLog
-from pyverify.evidence.ima import Flag
-from pyverify.evidence.ima_set import ImaSet
-from pyverify.evidence.log_kinds import transcode
 from pyverify.findings import Finding, Severity
 from pyverify.fleet.boot_order import BootKey, boot_keys, chosen_boots
+from pyverify.fleet.corroboration import Corroboration
 from pyverify.fleet.first_keys import enroll_first_key
+from pyverify.fleet.learn_window import Held, Window, first_boots_of
+from pyverify.fleet.measured_boot import BootReader, MeasuredBoot, Refused
 from pyverify.fleet.sources import Source
 
-_KNOWN: Final = 4096
-"""Sequences of events kept to recognise what other machines measured too: some 10 MB."""
-
-_KNOWN_LISTS: Final = 256
-"""IMA sets kept for the same reason: of 400 entries some 40 KB each."""
+_CHUNK: Final = 256
+"""Baselines of a window that are written in one transaction."""
 
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """What became of one machine: ``state`` is that of its new baseline, None where none was made, for these
-    reasons."""
+    """What became of one machine: ``state`` and ``origin`` are those of its new baseline, None where none was made, for
+    these reasons.
+
+    ``boots`` is how many boots it was learned from. ``left_out`` are later boots of the window that were not, by name,
+    each with what speaks against it; ``missing`` is how many boots of the window the archive does not have.
+    """
 
     machine: str
     boot: str
     state: State | None
     reasons: tuple[Finding, ...] = ()
+    origin: Origin | None = None
+    boots: int = 1
+    left_out: tuple[tuple[str, tuple[Finding, ...]], ...] = ()
+    missing: int = 0
 
 
 def first_boots(source: Source) -> dict[str, BootKey]:
@@ -61,137 +61,143 @@ def learn(
     activate: bool,
     as_of: datetime.datetime,
     trust_first_key: bool = False,
+    boots: int = 1,
+    accepted: Sequence[Accepted] = (),
 ) -> Iterator[Learned]:
     """Learns the machines of an archive that have no baseline yet, each from its first boot.
 
-    The full appraisal runs on that boot; with any high finding it is refused, and no later boot takes its place.
-    Baselines are pending unless ``activate`` is set. Each batch of machines is one transaction of the store. With
-    ``trust_first_key`` the key that signed a machine's first boot is enrolled where the machine has none and nothing
-    but its key speaks against that boot, as what it is: trusted on first use.
+    The full appraisal runs on that boot; with any high finding it is refused, and no later boot takes its place. What
+    it needs of ``accepted`` is lived with, and stored with its baseline. Baselines are pending unless ``activate`` is
+    set. A machine whose cohort has an active baseline is held against that: if it measured the same its own baseline
+    is active at once, corroborated, and if it differs it is refused.
+
+    What may run is learned from the first ``boots`` boots of a machine, and of all machines of its cohort that are
+    learned in this run; PCRs are from the first boot. A first boot without an IMA list has no set, whatever came later.
+
+    Each batch of machines is one transaction of the store; machines of a window or a cohort are written at the end.
+    With ``trust_first_key`` the key that signed a machine's first boot is enrolled where the machine has none and
+    nothing but its key speaks against that boot, as what it is: trusted on first use.
 
     Yields:
         One item a machine that was learned or refused; machines that have a baseline are left alone.
     """
     known = store.machines()
-    wanted = {machine: key for machine, key in first_boots(source).items() if machine not in known}
+    chosen = {machine: keys for machine, keys in first_boots_of(source, boots).items() if machine not in known}
+    first = {machine: keys[0] for machine, keys in chosen.items()}
     if trust_first_key:
-        _enroll_first_keys(source, store, wanted, policy, as_of)
+        enroll_first_keys(source, store, first, policy, as_of, accepted)
         policy = replace(policy, key="first-use")
     references = store.references()  # for who the machines are: those that are wanted have no baseline in it
-    shared: dict[bytes, EventSequence] = {}
+    reader = BootReader(references, policy, as_of, accepted)
+    cohort_of = references.machines.cohort_of
     state = State.ACTIVE if activate else State.PENDING
-    lists: dict[bytes, ImaSet] = {}
+    corroboration = Corroboration(references)
+    window = Window(reader, cohort_of)
+    for measured in read_first(source, first, reader):
+        results, baselines = [], []
+        for boot in measured:
+            found = boot if isinstance(boot, Refused) else _baseline(boot, corroboration, state)
+            if isinstance(found, Refused):
+                results.append(Learned(found.machine, found.boot, None, found.reasons))
+            elif boots > 1 or found.id in cohort_of:
+                window.hold(found)
+            else:
+                baselines.append(found)
+                results.append(Learned(found.id, found.boot, found.state, origin=found.origin))
+        store.add(baselines, action="learn")
+        yield from results
+    if boots > 1 and len(window):
+        later = {machine: keys[1:] for machine, keys in chosen.items()}
+        window.read_later(source, later, _with_baselines(references, window.baselines()))
+    finished = window.finished()
+    while chunk := list(islice(finished, _CHUNK)):
+        store.add([held.baseline for held in chunk], action="learn")
+        yield from (_learned(held, boots - len(chosen[held.baseline.id])) for held in chunk)
+
+
+def read_first(source: Source, first: dict[str, BootKey], reader: BootReader) -> Iterator[list[MeasuredBoot | Refused]]:
+    """What the first boots of machines measured, batch by batch; ``first`` is used up."""
     for batch in source.batches():
         chosen = []
         for row, item in enumerate(boot_keys(batch)):
-            if item is not None and wanted.get(item[0]) == item[1]:
-                del wanted[item[0]]  # of several samples of a boot the first counts
+            if item is not None and first.get(item[0]) == item[1]:
+                del first[item[0]]  # of several samples of a boot the first counts
                 chosen.append(row)
-        if not chosen:
-            continue
-        rows = batch.take(pa.array(chosen))
-        (verdicts,) = verify_batches([rows], references=references, policy=policy, as_of=as_of)
-        ima = _LearnedLists(rows, policy, lists)
-        results, baselines = [], []
-        for row, verdict in enumerate(verdicts.to_pylist()):
-            baseline, reasons = _learn_one(rows, row, verdict, state, policy, shared, ima)
-            if baseline is not None:
-                baselines.append(baseline)
-            results.append(Learned(verdict["machine"], verdict["boot"], None if baseline is None else state, reasons))
-        store.add(baselines, action="learn")
-        if len(shared) > _KNOWN:
-            shared.clear()
-        if len(lists) > _KNOWN_LISTS:
-            lists.clear()
-        yield from results
-    for machine, key in wanted.items():
-        gone = Finding("evidence.unreadable", Severity.HIGH, "the archive changed while it was read: this boot is gone")
-        yield Learned(machine, key[2], None, (gone,))
+        if chosen:
+            yield list(reader.read(batch.take(pa.array(chosen))))
+    gone = Finding("evidence.unreadable", Severity.HIGH, "the archive changed while it was read: this boot is gone")
+    if first:
+        yield [Refused(machine, key[2], (gone,)) for machine, key in first.items()]
 
 
-def _enroll_first_keys(
-    source: Source, store: Store, wanted: dict[str, BootKey], policy: Policy, as_of: datetime.datetime
+def enroll_first_keys(
+    source: Source,
+    store: Store,
+    first: dict[str, BootKey],
+    policy: Policy,
+    as_of: datetime.datetime,
+    accepted: Sequence[Accepted],
 ) -> None:
-    """Enrols the key of the first boot of each wanted machine that has none."""
+    """Enrols the key of the first boot of each of these machines that has none."""
     enrollment = Enrollment(store)
     enrolled = enrollment.keys()
     has_key = {key.machine for key in enrolled}
+    references = store.references()
     for batch in source.batches():
         for row, item in enumerate(boot_keys(batch)):
-            if item is None or wanted.get(item[0]) != item[1] or item[0] in has_key:
+            if item is None or first.get(item[0]) != item[1] or item[0] in has_key:
                 continue
-            if enroll_first_key(enrollment, item[0], batch.slice(row, 1), policy=policy, as_of=as_of):
+            boot = batch.slice(row, 1)
+            if _differs(boot, item[0], references, policy, as_of, accepted):
+                continue
+            if enroll_first_key(enrollment, item[0], boot, policy=policy, as_of=as_of, accepted=accepted):
                 has_key.add(item[0])
 
 
-def _learn_one(
-    rows: pa.RecordBatch,
-    row: int,
-    verdict: dict[str, Any],
-    state: State,
+def _differs(
+    boot: pa.RecordBatch,
+    machine: str,
+    references: References,
     policy: Policy,
-    shared: dict[bytes, EventSequence],
-    ima: _LearnedLists,
-) -> tuple[Baseline | None, tuple[Finding, ...]]:
-    findings = tuple(finding_of(finding) for finding in verdict["findings"])
-    against = tuple(f for f in findings if f.severity is Severity.HIGH or f.code == "log.absent")
-    if against or verdict["verdict"] != Outcome.UNMEASURED:
-        return None, against
-    sent = {
-        name: rows.column(name)[row].as_py() if name in rows.schema.names else None
-        for name in ("event_log_kind", "event_log", "userspace_log")
-    }
-    log = EventLog.parse(transcode(sent["event_log_kind"], sent["event_log"] or b"", sent["userspace_log"]).log)
-    banks = banks_of(int(log.row["banks"]) & ~int(log.row["incomplete"]))
-    if not int(log.row["touched"]) & policy.compare_mask:
-        return None, (Finding("bank.unextended", Severity.HIGH, "this log extends none of the PCRs that are compared"),)
-    if not banks:
-        return None, (Finding("bank.missing", Severity.HIGH, "no bank has a digest in every event of this log"),)
-    may_run, violations = ima.of(row, _first_unproven(findings))
-    baseline = Baseline(
-        scope="machine",
-        id=verdict["machine"],
-        version=1,
-        state=state,
-        allowed=tuple((Allowed(sequence),) for sequence in event_sequences(log, shared)),
-        log_banks=banks,
-        quoted_banks=tuple(proof["bank"] for proof in verdict["pcrs_proven"]),
-        boot=verdict["boot"],
-        evidence_id=verdict["evidence_id"],
-        ima=may_run,
-        ima_violations=violations,
+    as_of: datetime.datetime,
+    accepted: Sequence[Accepted],
+) -> bool:
+    """Whether the log of a boot is not what the machine's active baseline, its own or its cohort's, trusts."""
+    (row,) = references.find([machine]).tolist()
+    if row < 0 or not references.active[row]:
+        return False
+    verdicts = Appraisal(boot, references, replace(policy, quote="no"), as_of, accepted).verdicts()
+    return bool(verdicts.column("verdict")[0].as_py() != Outcome.TRUSTED)
+
+
+def _baseline(boot: MeasuredBoot, corroboration: Corroboration, state: State) -> Baseline | Refused:
+    """The baseline of a machine from its first boot: active at once where that of its cohort found the same."""
+    if boot.held_against is None:
+        return boot.baseline(state, Origin.FIRST_SEEN)
+    own, reasons = corroboration.hold(boot, boot.held_against)
+    if reasons:
+        return Refused(boot.machine, boot.boot, reasons)
+    if boot.ima is not None and not corroboration.speaks_of_programs(boot.held_against):
+        return own.baseline(state, Origin.FIRST_SEEN)  # nobody stands for what ran
+    return own.baseline(State.ACTIVE, Origin.CORROBORATED)
+
+
+def _with_baselines(references: References, baselines: Collection[Baseline]) -> References:
+    """References that know these baselines, with the keys and challenges of their machines and all roots."""
+    identity = references.identity
+    enrolled = [key for baseline in baselines for key in identity.ak_of(baseline.id)]
+    challenges = [challenge for key in enrolled for challenge in identity.challenges(key.ak_name)]
+    return References.of(list(baselines), enrolled=enrolled, challenges=challenges, roots=identity.roots)
+
+
+def _learned(held: Held, missing: int) -> Learned:
+    baseline = held.baseline
+    return Learned(
+        baseline.id,
+        baseline.boot,
+        baseline.state,
+        origin=baseline.origin,
+        boots=held.boots,
+        left_out=tuple(held.left_out),
+        missing=missing,
     )
-    return baseline, ()
-
-
-def _first_unproven(findings: tuple[Finding, ...]) -> int | None:
-    """The first entry of the IMA list that no quote proves, where there are quotes: it makes no trust."""
-    return min((f.event for f in findings if f.code == "ima.tail-unverified" and f.event is not None), default=None)
-
-
-class _LearnedLists:
-    """What the IMA lists of a batch say that machines may run: the lists that were judged.
-
-    ``known`` has the sets of lists that other machines sent too.
-    """
-
-    def __init__(self, rows: pa.RecordBatch, policy: Policy, known: dict[bytes, ImaSet]) -> None:
-        self._lists = SentLists.of(conform(rows))
-        judged = [] if policy.ima == "no" else self._lists.rows.tolist()
-        self._index = {row: index for index, row in enumerate(judged)}
-        self._known = known
-
-    def of(self, row: int, end: int | None) -> tuple[ImaSet | None, int]:
-        """The set and the number of violations of the entries before ``end``; None where there is no entry."""
-        if row not in self._index:
-            return None, 0
-        columns = self._lists.read(np.array([self._index[row]]))
-        if not len(columns.entries):
-            return None, 0
-        fit = in_sets(columns)
-        fit[len(fit) if end is None else end :] = False
-        violations = int(np.count_nonzero(columns.entries["flags"][:end] & Flag.VIOLATION))
-        key = hashlib.sha256(columns.lists[0]).digest() + len(columns.entries[:end]).to_bytes(4, "big")
-        if key not in self._known:
-            self._known[key] = ImaSet.of(columns, fit)
-        return self._known[key], violations
