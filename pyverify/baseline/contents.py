@@ -32,9 +32,16 @@ class Reader:
     def __init__(self, connection: sa.Connection) -> None:
         self._connection = connection
         self._sequences: dict[int, EventSequence] = {}
+        self._known: dict[tuple[Any, ...], Contents] = {}
 
     def of(self, row: Any) -> Contents:
         """What a row of ``schema.baseline`` allows."""
+        key = (row.profile, row.ima_set, row.ima_superseded)
+        if key not in self._known:
+            self._known[key] = self._read_contents(row)
+        return self._known[key]
+
+    def _read_contents(self, row: Any) -> Contents:
         table = schema.profile
         body = self._connection.scalar(sa.select(table.c.body).where(table.c.id == row.profile))
         profile = parse_profile(body or "", _Same())

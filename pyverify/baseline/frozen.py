@@ -59,7 +59,7 @@ def with_states(rows: sa.Result[Any], changed: dict[tuple[str, str, int], State]
             yield row, State.SUPERSEDED if state == State.ACTIVE and at < newest else state
 
 
-def _counting(rows: sa.Result[Any], changed: dict[tuple[str, str, int], State]) -> Iterator[tuple[Any, State]]:
+def counting(rows: sa.Result[Any], changed: dict[tuple[str, str, int], State]) -> Iterator[tuple[Any, State]]:
     """Of each baseline the version that counts: the newest but for pending ones if it is active, or a pending one."""
     for _, group in groupby(with_states(rows, changed), lambda one: (one[0].scope, one[0].id)):
         versions = list(group)
@@ -85,7 +85,7 @@ def _write_baselines(connection: sa.Connection, snapshot: Snapshot) -> dict[int,
     approvals = _approvals(connection)
     try:
         shared: dict[tuple[Any, ...], dict[str, Any]] = {}
-        for row, state in _counting(rows, states(connection)):
+        for row, state in counting(rows, states(connection)):
             key = tuple(getattr(row, name) for name in _SHARED)
             if key not in shared:
                 shared[key] = _shared(row, profiles, sets)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from pyverify.baseline import schema
 from pyverify.baseline.contents import Reader
-from pyverify.baseline.frozen import states, stream, with_states
+from pyverify.baseline.frozen import counting, states, stream, with_states
 from pyverify.baseline.identity import from_micros
 from pyverify.baseline.model import Baseline, State
 from pyverify.baseline.store import Store
@@ -102,6 +102,24 @@ def load(store: Store, scope: str, name: str, version: int | None = None) -> Bas
         active = [one for one in chosen if one[1] == State.ACTIVE]
         row, state = (active or chosen)[-1]
         return Reader(connection).baseline(row, state)
+
+
+def load_counting(store: Store, scope: str, names: Collection[str] = ()) -> list[Baseline]:
+    """Of each baseline of a scope, or of those of these names, the version that counts: active or pending.
+
+    Raises:
+        UsageError: there is none, or not one of every name.
+        StoreError: the store cannot be read, or does not verify.
+    """
+    table = schema.baseline
+    query = sa.select(table).where(table.c.scope == scope).order_by(table.c.id, table.c.version)
+    with store.reading() as connection:
+        reader = Reader(connection)
+        rows = counting(stream(connection, query), states(connection))
+        found = [reader.baseline(row, state) for row, state in rows if not names or row.id in names]
+    if missing := sorted(set(names) - {one.id for one in found}) or (["…"] if not found else []):
+        raise UsageError(f"the store has no baseline that counts of {scope} {', '.join(missing)}")
+    return found
 
 
 def history(store: Store, scope: str, name: str) -> list[Step]:

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
+
+from pyverify.baseline.interchange.formats import FORMATS
+
+EXPORTS: Final = tuple(form.name for form in FORMATS if form.exports)
+IMPORTS: Final = (*(form.name for form in FORMATS if form.imports), "keylime-refstate")
 
 
 def add_baseline(
@@ -44,6 +49,7 @@ def add_baseline(
     add_name(past)
     add_form(past)
     _add_approve(action("approve", "approve:approve", "what may be approved, or approve it"), add_record, time)
+    _add_interchange(action, add_record)
     ignore = action("ignore", "baseline_changes:ignore", "silence machines for a while; they stay untrusted")
     ignore.add_argument("machines", metavar="MACHINE", nargs="+")
     ignore.add_argument("--until", metavar="TIME", type=time, required=True)
@@ -58,6 +64,30 @@ def add_baseline(
     add_name(back)
     back.add_argument("--to", metavar="N", type=positive, required=True, help="the version to return to")
     add_record(back)
+
+
+def _add_interchange(
+    action: Callable[[str, str, str], argparse.ArgumentParser],
+    add_record: Callable[[argparse.ArgumentParser], None],
+) -> None:
+    out = action("export", "interchange:export", "write baselines for other tools, or to keep")
+    out.add_argument("names", metavar="NAME", nargs="*", help="machines (default: all), or cohorts with --of-cohort")
+    out.add_argument("--log", metavar="FILE", help="keylime-refstate: the event log that it is made of")
+    out.add_argument("-o", "--output", metavar="FILE", help="a file, or a new folder (default: standard output)")
+    take = action("import", "interchange:import_", "add baselines of other tools, pending unless --activate")
+    take.add_argument("file", metavar="FILE", help="a file, or for pcrlock a folder")
+    take.add_argument("--name", metavar="NAME", help="whose baseline it is to be, where the file does not say")
+    take.add_argument("--archive", metavar="ARCHIVE", help="keylime-refstate: learn the first boots that it allows")
+    take.add_argument("--activate", action="store_true", help="make them active at once")
+    add_record(take)
+    for parser, names in ((out, EXPORTS), (take, IMPORTS)):
+        parser.add_argument("--of-cohort", action="store_true", help="names are those of cohorts")
+        parser.add_argument("--format", choices=names, default="json")
+        parser.add_argument("--bank", metavar="NAME", help="keylime-policy, corim: the bank of its values")
+        words = "whose compared PCRs are meant, and what first boots must hold"
+        parser.add_argument("--policy", metavar="NAME|FILE", default="default", help=words)
+    frozen = action("export-references", "interchange:export_references", "write the snapshot that workers verify by")
+    frozen.add_argument("-o", "--output", metavar="FILE", required=True)
 
 
 def _add_approve(
