@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from pyverify.algorithms import BANKS, banks_of, mask_of
 from pyverify.appraise.attestation import Attestation, SentQuotes, attest, sent_quotes
+from pyverify.appraise.booted import BOOTED, booted_facts, reached_in
 from pyverify.appraise.boots import Boots
 from pyverify.appraise.comparison import Comparison, PcrMasks, PcrValues, StageValues
 from pyverify.appraise.finding_columns import FindingColumns
@@ -25,6 +26,7 @@ from pyverify.appraise.ima_start import values_at_start
 from pyverify.appraise.judged_logs import JudgedLogs, judged_logs
 from pyverify.appraise.log_checks import check_logs
 from pyverify.appraise.policy import Policy
+from pyverify.appraise.python_rules import held_to
 from pyverify.appraise.replay_check import replay_findings, source_findings
 from pyverify.appraise.rows import conform, evidence_ids, has_values, log_digests, row_faults
 from pyverify.appraise.stages import stage_columns
@@ -79,6 +81,8 @@ def verify(
     now = as_of or datetime.datetime.now(datetime.UTC)
     appraisal = Appraisal(evidence_batch([evidence]), references, policy, now)
     verdict = Verdict.from_row(appraisal.verdicts().to_pylist()[0])
+    boots = appraisal.booted().to_pylist()
+    verdict = replace(verdict, reached=tuple(one for boot in boots for one in reached_in(boot, references)))
     if policy.quote == "fresh" and verdict.attested == "quote":
         return verdict.until_spent(appraisal.claims(0), policy.age_limit)
     return verdict
@@ -181,7 +185,8 @@ class Appraisal:
             findings=self.findings,
         )
         self._tell_ignored()
-        return self._table(judged, comparison, masks, quoted.proven, empty, stage_values, ima)
+        verdicts = self._table(judged, comparison, masks, quoted.proven, empty, stage_values, ima)
+        return held_to(self.policy, self.batch, verdicts) if self.policy.rules else verdicts
 
     def _accepted(self, by_all: Sequence[Accepted]) -> dict[tuple[str, int | None], dict[int, str]]:
         """For each code and PCR the rows that live with such a finding, and why."""
@@ -323,6 +328,13 @@ class Appraisal:
         columns = zip(facts["row"], facts["ak_name"], facts["nonce"], facts["attest"], strict=True)
         return tuple(Claim(*claim) for of_row, *claim in columns if of_row == row)
 
+    def booted(self) -> pa.RecordBatch:
+        """Of the rows whose baseline changed lately what they hold, a batch of ``booted.BOOTED``, once
+        :meth:`verdicts` has been asked for."""
+        if self.comparison is None:
+            return pa.RecordBatch.from_pylist([], schema=BOOTED)
+        return booted_facts(self.batch, self.comparison, self.boots)
+
     def _baseline_findings(self, judgeable: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
         """Rows that have an active baseline; findings for those that have none, and for evidence that got lost."""
         known = self.known
@@ -348,7 +360,20 @@ class Appraisal:
         )
         for rows, code, severity, hint in notes:
             self.findings.add_to_all(np.flatnonzero(rows), Finding(code, severity, hint))
+        self._tell_approvals(judgeable & active)
         return active
+
+    def _tell_approvals(self, rows: npt.NDArray[np.bool_]) -> None:
+        """Which rows are held against a version that somebody approved, and who did."""
+        known = np.flatnonzero(rows)
+        approved = self.references.columns.field("approval").take(pa.array(self.baseline[known]))
+        if approved.null_count == len(approved):
+            return
+        encoded = approved.dictionary_encode()
+        numbers = encoded.indices.fill_null(-1).to_numpy()
+        for number, words in enumerate(encoded.dictionary.to_pylist()):
+            hint = f"the baseline that this is held against is as of an {escape(words)}"
+            self.findings.add_to_all(known[numbers == number], Finding("baseline.approved", Severity.INFO, hint))
 
     def _tell_ignored_quotes(self) -> None:
         if has_values(self.batch, "quotes"):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Final, Literal, Self
+from typing import Any, Final, Literal, Self
 
 from pyverify.algorithms import BY_NAME, PCRS, pcr_mask
 from pyverify.appraise.ima_rules import NamedRuntimePolicy
@@ -27,6 +28,20 @@ SECURE_BOOT_PCR: Final = 7
 AFTER_BOOT: Final = range(15, PCRS)
 
 _NO_LIMIT: Final = datetime.timedelta(days=365_000)
+
+
+Refuse = Callable[[Any, Any], Iterable[tuple[int, str]]]
+"""Evidence and verdicts of a batch (Arrow record batches) to the rows that are refused, each with a reason."""
+
+_RULE_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A rule in Python."""
+
+    name: str
+    function: Refuse
 
 
 @dataclass(frozen=True)
@@ -52,6 +67,7 @@ class Policy:
         ima_violations: severity of entries that the kernel calls violations; ``as-learned``: a warning while there are
             no more than the learning boots had, else high.
         kexec: whether a machine may have started another kernel from the running one.
+        rules: the caller's own, beside those of the text: see :meth:`with_rule`.
 
     Raises:
         UsageError: the rules contradict each other, or ask for what cannot be judged.
@@ -71,6 +87,7 @@ class Policy:
     ima_added: Literal["high", "warning", "info"]
     ima_violations: Literal["as-learned", "high", "warning"]
     kexec: bool
+    rules: tuple[Rule, ...] = ()
 
     def __post_init__(self) -> None:
         for words in self._contradictions():
@@ -113,6 +130,21 @@ class Policy:
         from pyverify.appraise.policy_keys import as_toml
 
         return as_toml(self)
+
+    def with_rule(self, name: str, function: Refuse) -> Self:
+        """The policy with one more rule, in Python: it can only refuse what the others let pass.
+
+        Args:
+            name: what findings call it, and part of :attr:`id`: who changes what a rule does changes its name.
+            function: gets a batch of evidence and the verdicts of its rows (``verdict.VERDICT_SCHEMA``), and gives
+                (row, words) of those that it refuses. If it raises, all rows are refused.
+
+        Raises:
+            UsageError: a rule of this name is there, or it cannot be one.
+        """
+        if _RULE_NAME.fullmatch(name) is None or name in {rule.name for rule in self.rules}:
+            raise UsageError(f"{name!r}: a rule has a name of its own, of letters, digits, dots, hyphens, underscores")
+        return replace(self, rules=(*self.rules, Rule(name, function)))
 
     @property
     def compare_mask(self) -> int:

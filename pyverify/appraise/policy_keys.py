@@ -216,6 +216,8 @@ def canonical_id(policy: Policy) -> bytes:
         facts["secure_boot"]["minimum_dbx"] = entries_digest(policy.secure_boot.minimum_dbx).hex()
     if policy.ima_runtime_policy is not None:
         facts["ima"]["runtime_policy"] = policy.ima_runtime_policy.sha256.hex()
+    if policy.rules:
+        facts["rules"] = sorted(rule.name for rule in policy.rules)
     return hashlib.sha256(json.dumps(facts, sort_keys=True, separators=(",", ":")).encode()).digest()
 
 

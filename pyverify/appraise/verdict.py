@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple, Self
 
 import pyarrow as pa
 
+from pyverify.baseline.place import Reached
 from pyverify.findings import Finding, Severity
 
 SCHEMA_VERSION: Final = 1
@@ -89,7 +90,8 @@ class Verdict:
     """One verdict row. ``stages`` are (name, state) pairs, in the order of a boot.
 
     ``claims`` are the nonces that have to be spent before a fresh quote is one, within ``max_age`` of their issue;
-    ``if_spent`` is the verdict that stands from then on. They are empty where nothing is left to spend.
+    ``if_spent`` is the verdict that stands from then on. They are empty where nothing is left to spend. ``reached`` is
+    what the machine has booted of a change that was approved lately, for ``baseline.booted.remember``.
     """
 
     machine: str
@@ -105,6 +107,7 @@ class Verdict:
     claims: tuple[Claim, ...] = ()
     max_age: datetime.timedelta = datetime.timedelta(0)
     if_spent: Verdict | None = None
+    reached: tuple[Reached, ...] = ()
 
     @property
     def trusted(self) -> bool:

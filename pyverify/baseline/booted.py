@@ -3,26 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
 from pyverify.baseline import schema
 from pyverify.baseline.identity import to_micros
-from pyverify.baseline.place import Place
+from pyverify.baseline.place import Place, Reached
 from pyverify.baseline.selection import chunks
 from pyverify.baseline.store import Store
-
-
-@dataclass(frozen=True, slots=True)
-class Reached:
-    """A machine held this sequence of a PCR, and this is the first boot known to have."""
-
-    machine: str
-    pcr: int
-    sequence: bytes  # its key
-    place: Place
 
 
 def remember(store: Store, reached: Sequence[Reached]) -> None:

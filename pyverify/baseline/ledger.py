@@ -11,8 +11,10 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from pyverify.baseline import schema
+from pyverify.baseline.booted import remember
 from pyverify.baseline.freshness import FINDINGS, MAX_AGE, Freshness, judge
 from pyverify.baseline.identity import Challenge, in_micros, is_key_name, to_micros
+from pyverify.baseline.place import Reached
 from pyverify.baseline.store import Store
 from pyverify.errors import StoreError, UsageError
 
@@ -34,6 +36,9 @@ class _Spendable(Protocol):
 
     @property
     def max_age(self) -> datetime.timedelta: ...
+
+    @property
+    def reached(self) -> tuple[Reached, ...]: ...
 
     def settled(self, refusals: Sequence[tuple[str, str]]) -> Any: ...
 
@@ -68,6 +73,8 @@ class Ledger:
     def consume(self, verdict: _Spendable, *, at: datetime.datetime) -> Any:
         """Spends the nonces of a verdict and gives the verdict that stands: for a service, one boot at a time.
 
+        What the machine has booted of a change that was approved lately is kept too, unless a nonce is refused.
+
         Args:
             verdict: of :func:`pyverify.verify` under a policy that asks for a fresh quote and says how long one is.
             at: the time now, from the caller.
@@ -76,7 +83,10 @@ class Ledger:
             A verdict of the same kind: untrusted if a nonce was spent by another quote, is not the newest, too old, ….
         """
         codes = self.consume_all([tuple(claim) for claim in verdict.claims], at=at, max_age=verdict.max_age)
-        return verdict.settled([FINDINGS[code] for code in codes if code is not Freshness.FRESH])
+        refused = [FINDINGS[code] for code in codes if code is not Freshness.FRESH]
+        if not refused:
+            remember(self._store, verdict.reached)
+        return verdict.settled(refused)
 
     def spend(
         self,

@@ -1,8 +1,9 @@
-"""The order of a machine's boots."""
+"""The order of a machine's boots, and what one of them held first."""
 
 from __future__ import annotations
 
 import datetime
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 _LAST: Final = datetime.datetime.max.replace(tzinfo=datetime.UTC)
@@ -27,3 +28,13 @@ def is_after(one: Place, other: Place) -> bool:
     if one.issued_at is not None and other.issued_at is not None:
         return one.issued_at > other.issued_at
     return one.of_evidence > other.of_evidence
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """A machine held this sequence of a PCR, and this is the first boot known to have."""
+
+    machine: str
+    pcr: int
+    sequence: bytes  # its key
+    place: Place

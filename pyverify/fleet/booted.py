@@ -7,56 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from pyverify.algorithms import pcrs_of
-from pyverify.appraise.appraisal import Appraisal
-from pyverify.baseline.booted import Reached
-from pyverify.baseline.place import Place
+from pyverify.appraise.booted import BOOTED, place_of, reached_in
+from pyverify.baseline.place import Reached
 from pyverify.baseline.references import References
 from pyverify.evidence.pcrs import pcr_name
 from pyverify.findings import Finding, Severity
-
-_TIME: Final = pa.timestamp("us", "UTC")
-BOOTED: Final = pa.schema(
-    [
-        ("row", pa.int64()),  # number of the verdict row
-        ("machine", pa.string()),
-        ("profile", pa.uint32()),
-        ("current", pa.uint32()),  # PCRs that hold a current value while an older one is still allowed
-        ("leaving", pa.uint32()),  # PCRs that hold such an older one
-        ("issued_at", _TIME),
-        ("boot_seq", pa.int64()),
-        ("collected_at", _TIME),
-        ("boot", pa.string()),
-    ]
-)
-"""What the pass reads of each boot of a machine whose baseline has changed lately."""
-
-
-def booted_facts(appraisal: Appraisal) -> pa.RecordBatch:
-    """The facts of a batch that was appraised, rows being counted from its first."""
-    comparison = appraisal.comparison
-    masks = np.zeros(0, np.uint32) if comparison is None else comparison.current | comparison.leaving
-    rows = np.flatnonzero(masks)
-    if comparison is None or not len(rows):
-        return pa.RecordBatch.from_pylist([], schema=BOOTED)
-    batch, some = appraisal.batch, pa.array(rows)
-    own: dict[str, Any] = {
-        "row": some,
-        "profile": pa.array(comparison.profile[rows]),
-        "current": pa.array(comparison.current[rows]),
-        "leaving": pa.array(comparison.leaving[rows]),
-        "issued_at": pa.array([appraisal.boots.issued_at.get(row) for row in rows.tolist()], _TIME),
-    }
-    sent = {name: batch.column(name).take(some) for name in BOOTED.names if name in batch.schema.names}
-    columns = sent | own
-    return pa.record_batch(
-        [columns.get(f.name, pa.nulls(len(rows), f.type)).cast(f.type) for f in BOOTED], schema=BOOTED
-    )
 
 
 class BootedSequence:
@@ -89,7 +50,7 @@ def _by_machine(table: pa.Table) -> Iterator[list[dict[str, Any]]]:
     for first, last in pairwise([*starts.tolist(), len(machines)]):
         boots = table.slice(first, last - first).to_pylist()
         asked = all(boot["issued_at"] is not None for boot in boots)
-        yield sorted(boots, key=lambda boot: boot["issued_at"] if asked else _place(boot).of_evidence)
+        yield sorted(boots, key=lambda boot: boot["issued_at"] if asked else place_of(boot).of_evidence)
 
 
 def _judge_machine(
@@ -105,13 +66,6 @@ def _judge_machine(
                 words = f"a value that was superseded came back: boot {held[pcr]} already held what came after it"
                 hint = f"{pcr_name(pcr)}: {words}"
                 findings.append((boot["row"], Finding("baseline.rolled-back", Severity.HIGH, hint, pcr)))
-        for pcr in pcrs_of(boot["current"]):
-            if pcr not in held:
-                held[pcr] = boot["boot"]
-                sequence = references.current(boot["profile"], pcr)
-                if sequence is not None:
-                    reached.append(Reached(boot["machine"], pcr, sequence, _place(boot)))
-
-
-def _place(boot: dict[str, Any]) -> Place:
-    return Place(boot["issued_at"], boot["boot_seq"], boot["collected_at"], boot["boot"])
+        new = [one for one in reached_in(boot, references) if one.pcr not in held]
+        held |= {one.pcr: boot["boot"] for one in new}
+        reached += new

@@ -17,12 +17,12 @@ from pyverify.appraise.appraisal import Appraisal
 from pyverify.appraise.policy import Policy
 from pyverify.appraise.verdict import VERDICT_SCHEMA, Outcome
 from pyverify.appraise.verdict_table import lowered
-from pyverify.baseline.booted import Reached
 from pyverify.baseline.ledger import Ledger
+from pyverify.baseline.place import Reached
 from pyverify.baseline.references import References
 from pyverify.errors import ArchiveError
 from pyverify.findings import Finding
-from pyverify.fleet.booted import BootedSequence, booted_facts
+from pyverify.fleet.booted import BootedSequence
 from pyverify.fleet.quote_facts import QUOTE_FACTS, quote_facts, spent, with_rows_from
 from pyverify.fleet.sequence import QuoteSequence
 from pyverify.fleet.sources import Source
@@ -104,7 +104,7 @@ def run(
 
     def appraise(batch: pa.RecordBatch) -> _Appraised:
         appraisal = Appraisal(batch, references, policy, as_of)
-        return appraisal.verdicts(), quote_facts(appraisal.attestation, batch), booted_facts(appraisal)
+        return appraisal.verdicts(), quote_facts(appraisal.attestation, batch), appraisal.booted()
 
     batches = source.batches(max_rows=BATCH_ROWS, max_bytes=BATCH_BYTES)
     appraised = _watched(ordered_map(appraise, batches, jobs), watch)
