@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 
-from pyverify.baseline.store import Store
 from pyverify.cli.archive import as_of, policy_of, progress
 from pyverify.cli.lines import by_weight
+from pyverify.cli.stores import head_words, open_store
 from pyverify.evidence.text import escape
 from pyverify.fleet.learn import learn as learn_archive
 from pyverify.fleet.sources import open_source
@@ -18,7 +18,7 @@ def learn(args: argparse.Namespace) -> int:
     policy, now = policy_of(args), as_of(args)
     source = open_source(args.archive)
     learned = refused = 0
-    with Store.open(args.store, create=True) as store, progress(source, "machines") as update:
+    with open_store(args, create=True) as store, progress(source, "machines") as update:
         known = len(store.machines())
         for item in learn_archive(
             source,
@@ -35,10 +35,11 @@ def learn(args: argparse.Namespace) -> int:
                 words = reason[0]["words"] if reason else "it cannot be judged"
                 print(f"{escape(item.machine)}  {escape(item.boot)}  refused: {escape(words)}")
             update(learned + refused)
+        head = store.head
     state = "active" if args.activate else "pending: verify calls these machines unmeasured until they are activated"
     print(
         f"{learned:,} baselines learned ({state}), {refused:,} first boots refused, {known:,} machines known before · "
-        f"policy {policy.name} · store {escape(args.store)}",
+        f"policy {policy.name} · store {escape(args.store)} · {head_words(head)}",
         file=sys.stderr,
     )
     return 0

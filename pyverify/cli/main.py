@@ -62,6 +62,16 @@ def _add_store_option(parser: argparse.ArgumentParser) -> None:
         default=os.environ.get("PYVERIFY_STORE", "pyverify.db"),
         help="baseline store: a file or a database URL (default: $PYVERIFY_STORE, else pyverify.db)",
     )
+    parser.add_argument(
+        "--store-key",
+        metavar="FILE",
+        default=os.environ.get("PYVERIFY_STORE_KEY"),
+        help="key that the store's changes are signed with, or its public key to read it with (default: "
+        "$PYVERIFY_STORE_KEY, else STORE.key beside a file, pyverify.key for a URL)",
+    )
+    parser.add_argument(
+        "--anchor", metavar="FILE", help="keeps the store's last head: shows when an older copy is back"
+    )
 
 
 def _add_enroll(commands: Any) -> None:
@@ -102,6 +112,17 @@ def _add_identity_options(parser: argparse.ArgumentParser) -> None:
     _add_store_option(parser)
     parser.add_argument("--as-of", metavar="TIME", type=_time, help="the time now (default: the clock's)")
     parser.add_argument("--format", choices=("table", "json"), default="table")
+
+
+def _add_baseline(commands: Any) -> None:
+    words = "what the machines should measure, and whether the store of it is whole"
+    parser: argparse.ArgumentParser = commands.add_parser("baseline", help=words, description=words)
+    actions = parser.add_subparsers(metavar="ACTION", required=True)
+    words = "check every row, head and signature of the store"
+    check = _command(actions, "verify-store", "verify_store:verify_store", words)
+    check.add_argument("--head", metavar="HEX", help="it must contain this head, which an earlier run printed")
+    check.add_argument("--format", choices=("table", "json"), default="table")
+    _add_store_option(check)
 
 
 def _add_quote(commands: Any) -> None:
@@ -197,6 +218,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     _add_enroll(commands)
     _add_challenge(commands)
+    _add_baseline(commands)
     _add_quote(commands)
     _add_policy(commands)
 
