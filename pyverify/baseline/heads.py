@@ -14,10 +14,11 @@ put back to an older copy can only be seen from outside (:mod:`pyverify.baseline
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import secrets
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Final, Self
@@ -183,24 +184,28 @@ def _check(connection: sa.Connection, about: About, since: Head | None, every_si
     head = about.start if since is None else since
     if since is not None and since.number:
         require(connection, about, since)
-    table = schema.head
-    changes = _Changes(connection, head.number)
-    signature = b""
+    with contextlib.closing(_Changes(connection, head.number)) as changes:
+        return _follow(connection, about, head, changes, every_signature)
+
+
+def _follow(connection: sa.Connection, about: About, head: Head, changes: _Changes, every_signature: bool) -> Head:
+    """The heads after one that holds, each compared with what its rows make of it."""
+    table, start, signature = schema.head, head, b""
     query = sa.select(table).where(table.c.change > head.number) if head.number else sa.select(table)
-    for row in _raw(connection, table, query.order_by(table.c.change)):
-        number, rows, digest, signature = row
-        if number != head.number + 1:
-            raise tampered(f"the head of change {head.number + 1:,} is missing")
-        head = _next(head, changes.take(number))
-        if head.digest != digest or rows != changes.digest:
-            raise tampered(
-                f"the rows of change {number:,} are not those that were signed: of {', '.join(changes.tables)} one was "
-                "edited, added or deleted"
-            )
-        if every_signature:
-            _check_signature(about, head, signature)
+    with contextlib.closing(_raw(connection, table, query.order_by(table.c.change))) as signed:
+        for number, rows, digest, signature in signed:
+            if number != head.number + 1:
+                raise tampered(f"the head of change {head.number + 1:,} is missing")
+            head = _next(head, changes.take(number))
+            if head.digest != digest or rows != changes.digest:
+                raise tampered(
+                    f"the rows of change {number:,} are not those that were signed: of {', '.join(changes.tables)} one "
+                    "was edited, added or deleted"
+                )
+            if every_signature:
+                _check_signature(about, head, signature)
     changes.finish()
-    if not every_signature and (since is None or head != since) and head.number:
+    if not every_signature and head != start:
         _check_signature(about, head, signature)
     return head
 
@@ -220,7 +225,10 @@ class _Changes:
     """The rows of all tables after a change, handed out change by change."""
 
     def __init__(self, connection: sa.Connection, after: int) -> None:
-        self._groups = [(table, groupby(_lines(connection, table, after), _number)) for table in schema.COVERED]
+        self._open = [_lines(connection, table, after) for table in schema.COVERED]
+        self._groups = [
+            (table, groupby(lines, _number)) for table, lines in zip(schema.COVERED, self._open, strict=True)
+        ]
         self._next = [next(groups, None) for _, groups in self._groups]
         self.digest = b""
         self.tables: list[str] = []
@@ -236,6 +244,11 @@ class _Changes:
         self.tables = [table.name for table, _ in found]
         self.digest = _digest_of(found)
         return self.digest
+
+    def close(self) -> None:
+        """Ends what is still being fetched."""
+        for lines in self._open:
+            lines.close()
 
     def finish(self) -> None:
         """Raises StoreError where rows are left over."""
@@ -253,21 +266,23 @@ def _lines_of(connection: sa.Connection, table: sa.Table, number: int) -> list[s
     return [_line(row) for row in _raw(connection, table, query)]
 
 
-def _lines(connection: sa.Connection, table: sa.Table, after: int) -> Iterator[tuple[Any, str]]:
+def _lines(connection: sa.Connection, table: sa.Table, after: int) -> Generator[tuple[Any, str], None, None]:
     """The rows of a table after a change, each with the number of its own; from the start also such as have none."""
     change = schema.change_of(table)
     at = list(table.c).index(change)
     query = sa.select(table).where(change > after) if after else sa.select(table)
-    for row in _raw(connection, table, query.order_by(change)):
-        yield row[at], _line(row)
+    with contextlib.closing(_raw(connection, table, query.order_by(change))) as rows:
+        for row in rows:
+            yield row[at], _line(row)
 
 
-def _raw(connection: sa.Connection, table: sa.Table, query: sa.Select[Any]) -> Iterator[tuple[Any, ...]]:
+def _raw(connection: sa.Connection, table: sa.Table, query: sa.Select[Any]) -> Generator[tuple[Any, ...], None, None]:
     """Rows as the driver gives them: a value of another type than its column's must not become one of that type."""
     columns = [sa.type_coerce(column, sa.types.NULLTYPE).label(column.name) for column in table.c]
     plain: Any = query.with_only_columns(*columns, maintain_column_froms=True)
-    for rows in connection.execute(plain, execution_options={"yield_per": _FETCH}).partitions():
-        yield from map(tuple, rows)
+    with connection.execute(plain, execution_options={"yield_per": _FETCH}) as result:
+        for rows in result.partitions():
+            yield from map(tuple, rows)
 
 
 def _digest_of(tables: list[tuple[sa.Table, list[str]]]) -> bytes:
