@@ -65,10 +65,10 @@ def server() -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def new_database(url: str, name: str) -> str:
-    """Makes an empty database: its URL."""
+def new_database(url: str, name: str, template: str = "template0") -> str:
+    """Makes an empty database, or the copy of one that nobody is connected to: its URL."""
     import psycopg
 
     with psycopg.connect(f"{url}/postgres", autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')
+        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
     return f"{url}/{name}"

@@ -7,6 +7,7 @@ import datetime
 import hashlib
 import itertools
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -62,20 +63,53 @@ def postgres_server():
         yield url
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+KINDS = ("sqlite", "postgresql")
+
+
+@pytest.fixture(scope="session")
+def filled_once(request, tmp_path_factory):
+    """A store with something in it of each kind, which is made once and copied from."""
+    made: dict[str, Place] = {}
+
+    def get(kind: str) -> Place:
+        if kind not in made:
+            folder = tmp_path_factory.mktemp(kind)
+            made[kind] = Place(str(folder / "s.db"), folder / "s.key")
+            if kind == "postgresql":
+                server = request.getfixturevalue("postgres_server")
+                made[kind] = Place(postgres.new_database(server, "filled"), folder / "s.key")
+            fill(made[kind])
+        return made[kind]
+
+    return get
+
+
+@pytest.fixture(params=KINDS)
+def filled(request, filled_once, tmp_path) -> Place:
+    """A store of eight changes in each kind of database."""
+    original = filled_once(request.param)
+    shutil.copy(original.key_file, tmp_path / "s.key")
+    if request.param == "sqlite":
+        shutil.copy(original.where, tmp_path / "s.db")
+        return Place(str(tmp_path / "s.db"), tmp_path / "s.key")
+    server, name = request.getfixturevalue("postgres_server"), f"copy{next(_numbers)}"
+    return Place(postgres.new_database(server, name, template="filled"), tmp_path / "s.key")
+
+
+@pytest.fixture(params=KINDS)
 def place(request, tmp_path) -> Place:
     """A new, empty store in each kind of database."""
     where = str(tmp_path / "s.db")
     if request.param == "postgresql":
-        where = postgres.new_database(request.getfixturevalue("postgres_server"), f"store{next(_numbers)}")
+        where = postgres.new_database(request.getfixturevalue("postgres_server"), f"new{next(_numbers)}")
     found = Place(where, tmp_path / "s.key")
     found.open(create=True).__exit__(None)
     return found
 
 
 def fill(place: Place) -> None:
-    """Something in most tables, by some ten changes."""
-    with place.open() as store:
+    """Something in most tables, by eight changes."""
+    with place.open(create=True) as store:
         items = [baseline("a"), baseline("b", small_log(BANKS, command_line=b"x"), state=State.PENDING)]
         store.add(items, action="learn")
         store.add([baseline("c", ima=SETS["c"]), baseline("d", ima=SETS["a"])], action="learn", reason="später ✓")
@@ -91,9 +125,8 @@ def fill(place: Place) -> None:
             connection.execute(schema.transition.insert().values(transition))
 
 
-def test_what_goes_in_comes_out(place):
-    fill(place)
-    with place.open() as store:
+def test_what_goes_in_comes_out(filled):
+    with filled.open() as store:
         references = store.references()
         assert references.columns.field("id").to_pylist() == ["a", "b", "c", "d"]
         assert references.columns.field("state").to_pylist() == ["active"] * 4
@@ -106,14 +139,13 @@ def test_what_goes_in_comes_out(place):
         assert references.cohort_of == {"a": "x"}
         assert store.head.number == 8
         assert store.verify().head == store.head
-    with place.open() as store:
+    with filled.open() as store:
         assert store.references().id == references.id
 
 
-def test_both_databases_hash_the_same_rows_alike(place):
+def test_both_databases_hash_the_same_rows_alike(filled):
     """What a row is does not depend on the database: types come back as they went in."""
-    fill(place)
-    with place.open() as store, store.reading() as connection:
+    with filled.open() as store, store.reading() as connection:
         for table in schema.COVERED:
             for row in heads._raw(connection, table, sa.select(table)):
                 for column, value in zip(table.c, row, strict=True):
@@ -121,9 +153,8 @@ def test_both_databases_hash_the_same_rows_alike(place):
                     assert value is None or type(value) is wanted, (table.name, column.name, value)
 
 
-def test_a_change_that_adds_nothing_leaves_no_trace(place):
-    fill(place)
-    with place.open() as store:
+def test_a_change_that_adds_nothing_leaves_no_trace(filled):
+    with filled.open() as store:
         before = store.verify().head
         with store.changing("look"):
             pass
@@ -132,9 +163,8 @@ def test_a_change_that_adds_nothing_leaves_no_trace(place):
         assert store.verify().head == before
 
 
-def test_a_change_that_fails_leaves_no_trace(place):
-    fill(place)
-    with place.open() as store:
+def test_a_change_that_fails_leaves_no_trace(filled):
+    with filled.open() as store:
         before = store.verify().head
         with pytest.raises(ZeroDivisionError), store.changing("fail") as (connection, number):
             connection.execute(schema.root.insert().values(key=bytes(32), certificate=b"", change=number))
@@ -147,14 +177,13 @@ def test_a_change_that_fails_leaves_no_trace(place):
         assert store.verify().head.number == before.number + 1
 
 
-def test_a_reader_sees_one_state_whatever_is_written(place):
-    fill(place)
-    with place.open() as store:
+def test_a_reader_sees_one_state_whatever_is_written(filled):
+    with filled.open() as store:
         count = sa.select(sa.func.count()).select_from(schema.baseline)
         with store.reading() as connection:
             before = connection.scalar(count)
-            if place.where.startswith("postgresql"):  # in SQLite the writer waits until the reader is done
-                with place.open() as other:
+            if filled.where.startswith("postgresql"):  # in SQLite the writer waits until the reader is done
+                with filled.open() as other:
                     other.add([baseline("new")], action="learn")
             assert connection.scalar(count) == before == 4
 
@@ -183,9 +212,9 @@ with Store.open(where, key_file=key_file) as store:
 """
 
 
-def writers(place: Place, names: str, rounds: int) -> list[subprocess.Popen]:
+def writers(filled: Place, names: str, rounds: int) -> list[subprocess.Popen]:
     """Processes that write to one store from the same moment on."""
-    command = [sys.executable, "-c", _WRITER, place.where, str(place.key_file)]
+    command = [sys.executable, "-c", _WRITER, filled.where, str(filled.key_file)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     started = [subprocess.Popen([*command, name, str(rounds)], cwd=ROOT, **pipes) for name in names]
     for process in started:
@@ -214,18 +243,17 @@ def test_writers_at_the_same_moment_lose_nothing(place):
         assert store.verify().head.number == 3 * rounds + 3 * rounds + rounds
 
 
-def test_a_writer_that_is_killed_leaves_a_whole_store(place):
-    fill(place)
+def test_a_writer_that_is_killed_leaves_a_whole_store(filled):
     for delay in (0.02, 0.05, 0.11):
-        (process,) = writers(place, "k", 200)
+        (process,) = writers(filled, "k", 200)
         time.sleep(delay)
         os.kill(process.pid, signal.SIGKILL)
         process.communicate(timeout=60)
-        with place.open() as store:
+        with filled.open() as store:
             known = store.verify().head.number
             store.add([baseline(f"after{known}-{delay}")], action="learn")
             assert store.verify().head.number == known + 1
-        with place.raw() as connection:  # so that the next writer begins anew
+        with filled.raw() as connection:  # so that the next writer begins anew
             learned = connection.scalar(sa.select(sa.func.count()).where(schema.baseline.c.id.like("k%")))
         if learned:
             break
@@ -268,14 +296,13 @@ EDITS = [
 
 
 @pytest.mark.parametrize("edit", EDITS)
-def test_an_edit_by_whoever_has_the_database_is_seen(place, edit):
+def test_an_edit_by_whoever_has_the_database_is_seen(filled, edit):
     """Attack 100, in both databases."""
-    fill(place)
-    with place.raw() as connection:
-        if not place.where.startswith("postgresql"):
+    with filled.raw() as connection:
+        if not filled.where.startswith("postgresql"):
             connection.exec_driver_sql("PRAGMA defer_foreign_keys = ON")
         connection.exec_driver_sql(edit)
-    with pytest.raises(StoreError, match=r"^store\.tampered: "), place.open() as store:
+    with pytest.raises(StoreError, match=r"^store\.tampered: "), filled.open() as store:
         store.references()
 
 
@@ -290,25 +317,23 @@ def test_an_edit_by_whoever_has_the_database_is_seen(place, edit):
         lambda store: Ledger(store).issue("a", [AK], at=NOW),
     ],
 )
-def test_whatever_reads_or_writes_a_store_looks_at_it_first(place, use):
-    fill(place)
-    with place.raw() as connection:
+def test_whatever_reads_or_writes_a_store_looks_at_it_first(filled, use):
+    with filled.raw() as connection:
         connection.exec_driver_sql("UPDATE root SET certificate = 'x'")
-    with place.open() as store, pytest.raises(StoreError, match=r"^store\.tampered: the rows of change 3 .* root "):
+    with filled.open() as store, pytest.raises(StoreError, match=r"^store\.tampered: the rows of change 3 .* root "):
         use(store)
 
 
-def test_rows_put_there_for_the_next_change_are_not_signed_with_it(place):
+def test_rows_put_there_for_the_next_change_are_not_signed_with_it(filled):
     """Who can write to the database but not sign waits for somebody who signs."""
-    fill(place)
-    with place.open() as store:
+    with filled.open() as store:
         assert store.head.number == 8
-        with place.raw() as connection:
-            if place.where.startswith("postgresql"):
+        with filled.raw() as connection:
+            if filled.where.startswith("postgresql"):
                 connection.exec_driver_sql("ALTER TABLE ignored DROP CONSTRAINT ignored_change_fkey")
                 connection.exec_driver_sql("INSERT INTO ignored VALUES ('a', 9, 4102444800000000)")
-        if not place.where.startswith("postgresql"):
-            damage(Path(place.where), "INSERT INTO ignored VALUES ('a', 9, 4102444800000000)")
+        if not filled.where.startswith("postgresql"):
+            damage(Path(filled.where), "INSERT INTO ignored VALUES ('a', 9, 4102444800000000)")
         with pytest.raises(StoreError, match=r"^store\.tampered: a row of ignored belongs to change 9"):
             store.add([baseline("new")], action="learn")
 
@@ -323,10 +348,8 @@ def test_hash_is_sha256_of_lines_of_json(place):
             at = connection.scalar(sa.select(schema.change.c.at))
     key = hashlib.sha256(b"der").hexdigest()
     text = (
-        '["change",["number","at","action","reason","who"],1]\n'
-        f'[1,{at},"pin root","why \\u2713","root"]\n'
-        '["root",["key","certificate","change"],1]\n'
-        f'[["{key}"],["646572"],1]\n'
+        f'["change",["number","at","action","reason","who"],[[1,{at},"pin root","why \\u2713","root"]]]\n'
+        f'["root",["key","certificate","change"],[[["{key}"],["646572"],1]]]\n'
     )
     rows = hashlib.sha256(b"pyverify store rows 1\0" + text.encode()).digest()
     digest = hashlib.sha256(

@@ -81,6 +81,9 @@ def _transaction(engine: sa.Engine, options: dict[str, Any], done: str) -> Itera
                 yield connection
     except sa.exc.SQLAlchemyError as error:
         raise StoreError(f"the store cannot be {done}: {reason(error)}") from error
+    except (UnicodeDecodeError, MemoryError) as error:
+        # What the driver makes of names and sizes in a damaged file.
+        raise StoreError(f"the store cannot be {done}: it is damaged ({reason(error)})") from error
     except UnicodeEncodeError as error:
         raise StoreError(f"the store takes no text that is not Unicode: {error.object!a}") from error
 

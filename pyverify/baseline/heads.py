@@ -2,8 +2,8 @@
 
 What is hashed, all of it SHA-256:
 
-* *rows* of a change: for each table in the order of names that has some, a line of JSON (table, its columns, number of
-  rows), then the rows as lines of JSON in the order of their bytes. Bytes are ``["hex"]``, text is ASCII with escapes.
+* *rows* of a change: a line of JSON for each table that has some, in the order of names: ``[table,[columns],[rows]]``,
+  rows in the order of their primary keys. Bytes are ``["hex"]``, text is ASCII with escapes, no blanks.
 * *digest* of a head: store id, number of the change, digest of the head before (for the first one that of what the
   store is), rows.
 * *signature*: by the store's key, over the digest.
@@ -18,9 +18,10 @@ import contextlib
 import hashlib
 import json
 import secrets
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 from itertools import groupby
+from operator import itemgetter
 from typing import Any, Final, Self
 
 import sqlalchemy as sa
@@ -37,6 +38,8 @@ _SIGNED: Final = b"pyverify store signature 1\0"
 STORE_ID_SIZE: Final = 16
 _FETCH: Final = 2000
 """Rows fetched at a time."""
+
+_Row = tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +123,8 @@ def rolled_back(what: str) -> StoreError:
 def append(connection: sa.Connection, last: Head, signer: Signer) -> Head:
     """Signs the change after the last head: the rows that were added with its number in this transaction."""
     number = last.number + 1
-    rows = _digest_of([(table, lines) for table in schema.COVERED if (lines := _lines_of(connection, table, number))])
+    found = [(table, _rows_of(connection, table, number)) for table in schema.COVERED]
+    rows = _digest_of([(table, rows) for table, rows in found if rows])
     head = _next(last, rows)
     signature = signer.sign(_SIGNED + head.digest)
     values = {"change": number, "rows": rows, "digest": head.digest, "signature": signature}
@@ -225,9 +229,10 @@ class _Changes:
     """The rows of all tables after a change, handed out change by change."""
 
     def __init__(self, connection: sa.Connection, after: int) -> None:
-        self._open = [_lines(connection, table, after) for table in schema.COVERED]
+        self._open = [_after(connection, table, after) for table in schema.COVERED]
         self._groups = [
-            (table, groupby(lines, _number)) for table, lines in zip(schema.COVERED, self._open, strict=True)
+            (table, groupby(rows, itemgetter(_at(table, [schema.change_of(table)])[0])))
+            for table, rows in zip(schema.COVERED, self._open, strict=True)
         ]
         self._next = [next(groups, None) for _, groups in self._groups]
         self.digest = b""
@@ -239,7 +244,7 @@ class _Changes:
         for at, (table, groups) in enumerate(self._groups):
             waiting = self._next[at]
             if waiting is not None and waiting[0] == number:
-                found.append((table, [line for _, line in waiting[1]]))
+                found.append((table, list(waiting[1])))
                 self._next[at] = next(groups, None)
         self.tables = [table.name for table, _ in found]
         self.digest = _digest_of(found)
@@ -247,8 +252,8 @@ class _Changes:
 
     def close(self) -> None:
         """Ends what is still being fetched."""
-        for lines in self._open:
-            lines.close()
+        for rows in self._open:
+            rows.close()
 
     def finish(self) -> None:
         """Raises StoreError where rows are left over."""
@@ -257,26 +262,18 @@ class _Changes:
                 raise tampered(f"a row of {table.name} belongs to change {waiting[0]!a}, which has no head")
 
 
-def _number(row: tuple[Any, str]) -> Any:
-    return row[0]
+def _rows_of(connection: sa.Connection, table: sa.Table, number: int) -> list[_Row]:
+    return list(_raw(connection, table, sa.select(table).where(schema.change_of(table) == number)))
 
 
-def _lines_of(connection: sa.Connection, table: sa.Table, number: int) -> list[str]:
-    query = sa.select(table).where(schema.change_of(table) == number)
-    return [_line(row) for row in _raw(connection, table, query)]
-
-
-def _lines(connection: sa.Connection, table: sa.Table, after: int) -> Generator[tuple[Any, str], None, None]:
-    """The rows of a table after a change, each with the number of its own; from the start also such as have none."""
+def _after(connection: sa.Connection, table: sa.Table, after: int) -> Generator[_Row, None, None]:
+    """The rows of a table after a change in the order of changes; from the start on also such as belong to none."""
     change = schema.change_of(table)
-    at = list(table.c).index(change)
     query = sa.select(table).where(change > after) if after else sa.select(table)
-    with contextlib.closing(_raw(connection, table, query.order_by(change))) as rows:
-        for row in rows:
-            yield row[at], _line(row)
+    return _raw(connection, table, query.order_by(change))
 
 
-def _raw(connection: sa.Connection, table: sa.Table, query: sa.Select[Any]) -> Generator[tuple[Any, ...], None, None]:
+def _raw(connection: sa.Connection, table: sa.Table, query: sa.Select[Any]) -> Generator[_Row, None, None]:
     """Rows as the driver gives them: a value of another type than its column's must not become one of that type."""
     columns = [sa.type_coerce(column, sa.types.NULLTYPE).label(column.name) for column in table.c]
     plain: Any = query.with_only_columns(*columns, maintain_column_froms=True)
@@ -285,16 +282,18 @@ def _raw(connection: sa.Connection, table: sa.Table, query: sa.Select[Any]) -> G
             yield from map(tuple, rows)
 
 
-def _digest_of(tables: list[tuple[sa.Table, list[str]]]) -> bytes:
+def _digest_of(tables: list[tuple[sa.Table, list[_Row]]]) -> bytes:
     text = hashlib.sha256(_ROWS)
-    for table, lines in tables:
-        lines.sort()
-        text.update("\n".join([_header(table, len(lines)), *lines, ""]).encode("ascii"))
+    for table, rows in tables:
+        rows.sort(key=itemgetter(*_at(table, table.primary_key)))
+        text.update(f"{_line([table.name, table.c.keys(), rows])}\n".encode("ascii"))
     return text.digest()
 
 
-def _header(table: sa.Table, n_rows: int) -> str:
-    return _line([table.name, table.c.keys(), n_rows])
+def _at(table: sa.Table, columns: Iterable[sa.Column[Any]]) -> list[int]:
+    """The positions of columns in a row."""
+    names = table.c.keys()
+    return [names.index(column.name) for column in columns]
 
 
 def _hex(value: object) -> list[str]:
