@@ -338,6 +338,16 @@ def test_rows_put_there_for_the_next_change_are_not_signed_with_it(filled):
             store.add([baseline("new")], action="learn")
 
 
+def test_a_password_is_never_shown(postgres_server):
+    where = postgres.new_database(postgres_server, f"new{next(_numbers)}").replace("@", ":secret@")
+    with pytest.raises(StoreError, match="not a baseline store") as error:
+        Store.open(where)
+    assert "secret" not in str(error.value) and "127.0.0.1" in str(error.value)
+    with pytest.raises(StoreError) as error:
+        Store.open("postgresql://pyverify:secret@127.0.0.1:1/x")
+    assert "secret" not in str(error.value)
+
+
 def test_hash_is_sha256_of_lines_of_json(place):
     """The definition in heads.py, by hand."""
     with place.open() as store:

@@ -40,6 +40,11 @@ def connect(where: str) -> sa.Engine:
     return engine
 
 
+def shown(where: str) -> str:
+    """Where a store is, as it may be printed: without a password."""
+    return sa.make_url(where).render_as_string() if "://" in where else where
+
+
 def is_file(engine: sa.Engine) -> bool:
     """Whether the store is a SQLite file, whose bytes others may write to."""
     return engine.dialect.name == "sqlite"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from pyverify.baseline.database import shown
 from pyverify.cli.archive import as_of, policy_of, progress
 from pyverify.cli.lines import by_weight
 from pyverify.cli.stores import head_words, open_store
@@ -39,7 +40,7 @@ def learn(args: argparse.Namespace) -> int:
     state = "active" if args.activate else "pending: verify calls these machines unmeasured until they are activated"
     print(
         f"{learned:,} baselines learned ({state}), {refused:,} first boots refused, {known:,} machines known before · "
-        f"policy {policy.name} · store {escape(args.store)} · {head_words(head)}",
+        f"policy {policy.name} · store {escape(shown(args.store))} · {head_words(head)}",
         file=sys.stderr,
     )
     return 0
