@@ -64,7 +64,10 @@ def job(store, *boots, as_of=NOW):
 
 def codes(findings):
     kept = ("rolled-back", "expired", "approved", "event-changed", "ignored")
-    return [f["code"].removeprefix("baseline.") for f in findings if f["code"].endswith(kept)]
+    told = [
+        f for f in findings if f["code"].endswith(kept) and (f["code"] != "baseline.approved" or f["pcr"] is not None)
+    ]
+    return [f["code"].removeprefix("baseline.") for f in told]
 
 
 def approve(store, old=OLD):
@@ -190,3 +193,24 @@ def test_known_events_in_another_order_or_without_one_of_them_are_no_known_boot(
         verdict = verify(evidence, references=store.references(), policy=POLICY, as_of=NOW)
         assert verdict.trusted == (code is None)
         assert code is None or f"baseline.event-{code}" in {f.code for f in verdict.findings}
+
+
+def test_who_approved_what_a_boot_is_held_against_is_told(store):
+    evidence = Evidence("m", "1", event_log=OLD_LOG)
+    told = []
+    for _ in range(2):
+        verdict = verify(evidence, references=store.references(), policy=POLICY, as_of=NOW)
+        told.append([f.hint for f in verdict.findings if f.code == "baseline.approved" and f.pcr is None])
+        approve(store) if not told[-1] else None
+    assert told[0] == []
+    assert [" by ops: update" in hint for hint in told[1]] == [True]
+
+
+def test_a_service_remembers_what_a_machine_has_booted(store):
+    approve(store)
+    new = verify(Evidence("m", "2", event_log=NEW_LOG, boot_seq=2), references=store.references(), policy=POLICY)
+    assert [(one.pcr, one.place.boot_seq) for one in new.reached] == [(8, 2)]
+    remember(store, new.reached)
+    remember(store, new.reached)
+    old = verify(Evidence("m", "3", event_log=OLD_LOG, boot_seq=3), references=store.references(), policy=POLICY)
+    assert (old.trusted, "baseline.rolled-back" in {f.code for f in old.findings}) == (False, True)

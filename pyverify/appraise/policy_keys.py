@@ -211,7 +211,7 @@ def document(policy: Policy) -> dict[str, dict[str, Any]]:
 
 def canonical_id(policy: Policy) -> bytes:
     """SHA-256 of the canonical form of a policy: its document with the contents of files in place of their names."""
-    facts = document(policy)
+    facts: dict[str, Any] = document(policy)
     if policy.secure_boot.minimum_dbx is not None:
         facts["secure_boot"]["minimum_dbx"] = entries_digest(policy.secure_boot.minimum_dbx).hex()
     if policy.ima_runtime_policy is not None:

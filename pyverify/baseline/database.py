@@ -40,6 +40,11 @@ def connect(where: str) -> sa.Engine:
     return engine
 
 
+def shown(where: str) -> str:
+    """Where a store is, as it may be printed: without a password."""
+    return sa.make_url(where).render_as_string() if "://" in where else where
+
+
 def is_file(engine: sa.Engine) -> bool:
     """Whether the store is a SQLite file, whose bytes others may write to."""
     return engine.dialect.name == "sqlite"
@@ -81,6 +86,9 @@ def _transaction(engine: sa.Engine, options: dict[str, Any], done: str) -> Itera
                 yield connection
     except sa.exc.SQLAlchemyError as error:
         raise StoreError(f"the store cannot be {done}: {reason(error)}") from error
+    except (UnicodeDecodeError, MemoryError) as error:
+        # What the driver makes of names and sizes in a damaged file.
+        raise StoreError(f"the store cannot be {done}: it is damaged ({reason(error)})") from error
     except UnicodeEncodeError as error:
         raise StoreError(f"the store takes no text that is not Unicode: {error.object!a}") from error
 

@@ -2,8 +2,8 @@
 
 What is hashed, all of it SHA-256:
 
-* *rows* of a change: for each table in the order of names that has some, a line of JSON (table, its columns, number of
-  rows), then the rows as lines of JSON in the order of their bytes. Bytes are ``["hex"]``, text is ASCII with escapes.
+* *rows* of a change: a line of JSON for each table that has some, in the order of names: ``[table,[columns],[rows]]``,
+  rows in the order of their primary keys. Bytes are ``["hex"]``, text is ASCII with escapes, no blanks.
 * *digest* of a head: store id, number of the change, digest of the head before (for the first one that of what the
   store is), rows.
 * *signature*: by the store's key, over the digest.
@@ -14,12 +14,14 @@ put back to an older copy can only be seen from outside (:mod:`pyverify.baseline
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import secrets
-from collections.abc import Iterator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 from itertools import groupby
+from operator import itemgetter
 from typing import Any, Final, Self
 
 import sqlalchemy as sa
@@ -36,6 +38,8 @@ _SIGNED: Final = b"pyverify store signature 1\0"
 STORE_ID_SIZE: Final = 16
 _FETCH: Final = 2000
 """Rows fetched at a time."""
+
+_Row = tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +123,8 @@ def rolled_back(what: str) -> StoreError:
 def append(connection: sa.Connection, last: Head, signer: Signer) -> Head:
     """Signs the change after the last head: the rows that were added with its number in this transaction."""
     number = last.number + 1
-    rows = _digest_of([(table, lines) for table in schema.COVERED if (lines := _lines_of(connection, table, number))])
+    found = [(table, _rows_of(connection, table, number)) for table in schema.COVERED]
+    rows = _digest_of([(table, rows) for table, rows in found if rows])
     head = _next(last, rows)
     signature = signer.sign(_SIGNED + head.digest)
     values = {"change": number, "rows": rows, "digest": head.digest, "signature": signature}
@@ -183,24 +188,28 @@ def _check(connection: sa.Connection, about: About, since: Head | None, every_si
     head = about.start if since is None else since
     if since is not None and since.number:
         require(connection, about, since)
-    table = schema.head
-    changes = _Changes(connection, head.number)
-    signature = b""
+    with contextlib.closing(_Changes(connection, head.number)) as changes:
+        return _follow(connection, about, head, changes, every_signature)
+
+
+def _follow(connection: sa.Connection, about: About, head: Head, changes: _Changes, every_signature: bool) -> Head:
+    """The heads after one that holds, each compared with what its rows make of it."""
+    table, start, signature = schema.head, head, b""
     query = sa.select(table).where(table.c.change > head.number) if head.number else sa.select(table)
-    for row in _raw(connection, table, query.order_by(table.c.change)):
-        number, rows, digest, signature = row
-        if number != head.number + 1:
-            raise tampered(f"the head of change {head.number + 1:,} is missing")
-        head = _next(head, changes.take(number))
-        if head.digest != digest or rows != changes.digest:
-            raise tampered(
-                f"the rows of change {number:,} are not those that were signed: of {', '.join(changes.tables)} one was "
-                "edited, added or deleted"
-            )
-        if every_signature:
-            _check_signature(about, head, signature)
+    with contextlib.closing(_raw(connection, table, query.order_by(table.c.change))) as signed:
+        for number, rows, digest, signature in signed:
+            if number != head.number + 1:
+                raise tampered(f"the head of change {head.number + 1:,} is missing")
+            head = _next(head, changes.take(number))
+            if head.digest != digest or rows != changes.digest:
+                raise tampered(
+                    f"the rows of change {number:,} are not those that were signed: of {', '.join(changes.tables)} one "
+                    "was edited, added or deleted"
+                )
+            if every_signature:
+                _check_signature(about, head, signature)
     changes.finish()
-    if not every_signature and (since is None or head != since) and head.number:
+    if not every_signature and head != start:
         _check_signature(about, head, signature)
     return head
 
@@ -220,7 +229,11 @@ class _Changes:
     """The rows of all tables after a change, handed out change by change."""
 
     def __init__(self, connection: sa.Connection, after: int) -> None:
-        self._groups = [(table, groupby(_lines(connection, table, after), _number)) for table in schema.COVERED]
+        self._open = [_after(connection, table, after) for table in schema.COVERED]
+        self._groups = [
+            (table, groupby(rows, itemgetter(_at(table, [schema.change_of(table)])[0])))
+            for table, rows in zip(schema.COVERED, self._open, strict=True)
+        ]
         self._next = [next(groups, None) for _, groups in self._groups]
         self.digest = b""
         self.tables: list[str] = []
@@ -231,11 +244,16 @@ class _Changes:
         for at, (table, groups) in enumerate(self._groups):
             waiting = self._next[at]
             if waiting is not None and waiting[0] == number:
-                found.append((table, [line for _, line in waiting[1]]))
+                found.append((table, list(waiting[1])))
                 self._next[at] = next(groups, None)
         self.tables = [table.name for table, _ in found]
         self.digest = _digest_of(found)
         return self.digest
+
+    def close(self) -> None:
+        """Ends what is still being fetched."""
+        for rows in self._open:
+            rows.close()
 
     def finish(self) -> None:
         """Raises StoreError where rows are left over."""
@@ -244,42 +262,38 @@ class _Changes:
                 raise tampered(f"a row of {table.name} belongs to change {waiting[0]!a}, which has no head")
 
 
-def _number(row: tuple[Any, str]) -> Any:
-    return row[0]
+def _rows_of(connection: sa.Connection, table: sa.Table, number: int) -> list[_Row]:
+    return list(_raw(connection, table, sa.select(table).where(schema.change_of(table) == number)))
 
 
-def _lines_of(connection: sa.Connection, table: sa.Table, number: int) -> list[str]:
-    query = sa.select(table).where(schema.change_of(table) == number)
-    return [_line(row) for row in _raw(connection, table, query)]
-
-
-def _lines(connection: sa.Connection, table: sa.Table, after: int) -> Iterator[tuple[Any, str]]:
-    """The rows of a table after a change, each with the number of its own; from the start also such as have none."""
+def _after(connection: sa.Connection, table: sa.Table, after: int) -> Generator[_Row, None, None]:
+    """The rows of a table after a change in the order of changes; from the start on also such as belong to none."""
     change = schema.change_of(table)
-    at = list(table.c).index(change)
     query = sa.select(table).where(change > after) if after else sa.select(table)
-    for row in _raw(connection, table, query.order_by(change)):
-        yield row[at], _line(row)
+    return _raw(connection, table, query.order_by(change))
 
 
-def _raw(connection: sa.Connection, table: sa.Table, query: sa.Select[Any]) -> Iterator[tuple[Any, ...]]:
+def _raw(connection: sa.Connection, table: sa.Table, query: sa.Select[Any]) -> Generator[_Row, None, None]:
     """Rows as the driver gives them: a value of another type than its column's must not become one of that type."""
     columns = [sa.type_coerce(column, sa.types.NULLTYPE).label(column.name) for column in table.c]
     plain: Any = query.with_only_columns(*columns, maintain_column_froms=True)
-    for rows in connection.execute(plain, execution_options={"yield_per": _FETCH}).partitions():
-        yield from map(tuple, rows)
+    with connection.execute(plain, execution_options={"yield_per": _FETCH}) as result:
+        for rows in result.partitions():
+            yield from map(tuple, rows)
 
 
-def _digest_of(tables: list[tuple[sa.Table, list[str]]]) -> bytes:
+def _digest_of(tables: list[tuple[sa.Table, list[_Row]]]) -> bytes:
     text = hashlib.sha256(_ROWS)
-    for table, lines in tables:
-        lines.sort()
-        text.update("\n".join([_header(table, len(lines)), *lines, ""]).encode("ascii"))
+    for table, rows in tables:
+        rows.sort(key=itemgetter(*_at(table, table.primary_key)))
+        text.update(f"{_line([table.name, table.c.keys(), rows])}\n".encode("ascii"))
     return text.digest()
 
 
-def _header(table: sa.Table, n_rows: int) -> str:
-    return _line([table.name, table.c.keys(), n_rows])
+def _at(table: sa.Table, columns: Iterable[sa.Column[Any]]) -> list[int]:
+    """The positions of columns in a row."""
+    names = table.c.keys()
+    return [names.index(column.name) for column in columns]
 
 
 def _hex(value: object) -> list[str]:

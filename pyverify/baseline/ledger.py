@@ -120,6 +120,8 @@ class Ledger:
         max_age: datetime.timedelta = MAX_AGE,
     ) -> list[Freshness]:
         """:meth:`spend` for many in one transaction: (key, nonce, SHA-256 of the attest), earlier quotes first."""
+        if not quotes:
+            return []
         now = to_micros(at)
         oldest = now - in_micros(max_age)
         codes: dict[int, Freshness] = {}

@@ -89,9 +89,11 @@ def is_ready(connection: sa.Connection, where: str, *, create: bool) -> bool:
     """
     version = schema.version_of(connection)
     if version is None and not create:
-        raise StoreError(f"{where.rpartition('@')[2]}: not a baseline store")
+        raise StoreError(f"{database.shown(where)}: not a baseline store")
     if version not in (None, schema.VERSION, *migration.OLDER):
-        raise StoreError(f"{where}: a store of version {version}; this pyverify reads version {schema.VERSION}")
+        raise StoreError(
+            f"{database.shown(where)}: a store of version {version}; this pyverify reads version {schema.VERSION}"
+        )
     return version == schema.VERSION
 
 

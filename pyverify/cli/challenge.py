@@ -13,6 +13,7 @@ from pyverify.baseline.enrollment import Enrollment, check_machine
 from pyverify.baseline.ledger import Ledger
 from pyverify.baseline.store import Store
 from pyverify.cli.identity_files import key_facts, key_words, read_file, who
+from pyverify.cli.stores import open_store
 from pyverify.errors import UsageError
 from pyverify.evidence.public_area import MAX_SIZE
 from pyverify.evidence.text import escape
@@ -22,7 +23,7 @@ def new(args: argparse.Namespace) -> int:
     """Prints a fresh nonce for each key of a machine; with --activate, writes a credential."""
     check_machine(args.machine)
     now = args.as_of or datetime.datetime.now(datetime.UTC)
-    with Store.open(args.store) as store:
+    with open_store(args) as store:
         if args.activate or args.public:
             return _new_credential(args, store, now)
         names = [key.ak_name for key in Enrollment(store).keys(args.machine) if key.holds_at(now)]
@@ -66,7 +67,7 @@ def import_(args: argparse.Namespace) -> int:
     for machine in {challenge.machine for challenge in challenges}:
         if machine is not None:
             check_machine(machine)
-    with Store.open(args.store, create=True) as store:
+    with open_store(args, create=True) as store:
         added = Ledger(store).add(challenges)
     if args.format == "json":
         print(json.dumps({"challenges": len(challenges), "new": added}))
@@ -80,7 +81,7 @@ def check(args: argparse.Namespace) -> int:
     check_machine(args.machine)
     now = args.as_of or datetime.datetime.now(datetime.UTC)
     secret = read_file(args.file, MAX_SIZE)
-    with Store.open(args.store) as store:
+    with open_store(args) as store:
         key = Enrollment(store).answer(args.machine, secret, at=now, who=who())
     if args.format == "json":
         print(json.dumps({"activated": key is not None, "key": None if key is None else key_facts(key)}))

@@ -8,8 +8,8 @@ import json
 import sys
 
 from pyverify.baseline.enrollment import Enrolled, Enrollment
-from pyverify.baseline.store import Store
 from pyverify.cli.identity_files import key_facts, key_words, read_file, who
+from pyverify.cli.stores import open_store
 from pyverify.errors import UsageError
 from pyverify.evidence.certificates import read_certificates
 from pyverify.evidence.sm2 import Sm2Mode
@@ -28,7 +28,7 @@ def enroll(args: argparse.Namespace) -> int:
         read_certificates(read_file(name)) if name else [] for name in (args.ak_cert, args.ek_cert)
     )
     mode = None if args.sm2_mode is None else Sm2Mode(args.sm2_mode)
-    with Store.open(args.store, create=True) as store:
+    with open_store(args, create=True) as store:
         enrollment = Enrollment(store)
         if roots:
             new = enrollment.pin(roots, who=who(), reason=args.reason)

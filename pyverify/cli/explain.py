@@ -8,9 +8,9 @@ from typing import Any, Final
 from rich.console import Console
 from rich.text import Text
 
-from pyverify.baseline.store import Store
 from pyverify.cli.archive import as_of, policy_of
 from pyverify.cli.lines import LAMPS, OUTCOME_STYLES, by_weight
+from pyverify.cli.stores import open_store
 from pyverify.errors import UsageError
 from pyverify.evidence.text import escape
 from pyverify.findings import CODES, Effect
@@ -56,7 +56,7 @@ _NEXT: Final = {
 def explain(args: argparse.Namespace) -> int:
     """Prints all findings of the boots that are not trusted, or of the machines that were named."""
     policy, now = policy_of(args), as_of(args)
-    with Store.open(args.store) as store:
+    with open_store(args) as store:
         references = store.references()
     summary = Summary(policy.name, references.id, now)
     source = open_source(args.archive)

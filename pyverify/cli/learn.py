@@ -7,10 +7,12 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 
+from pyverify.baseline.database import shown
+from pyverify.baseline.heads import Head
 from pyverify.baseline.model import Accepted, Origin
-from pyverify.baseline.store import Store
 from pyverify.cli.archive import as_of, policy_of, progress
 from pyverify.cli.lines import by_weight
+from pyverify.cli.stores import head_words, open_store
 from pyverify.errors import UsageError
 from pyverify.evidence.text import escape
 from pyverify.findings import Finding
@@ -31,7 +33,7 @@ def learn(args: argparse.Namespace) -> int:
     policy, now = policy_of(args), as_of(args)
     source = open_source(args.archive)
     done: Counter[str] = Counter()
-    with Store.open(args.store, create=True) as store, progress(source, "machines") as update:
+    with open_store(args, create=True) as store, progress(source, "machines") as update:
         known = len(store.machines())
         for item in learn_archive(
             source,
@@ -46,10 +48,11 @@ def learn(args: argparse.Namespace) -> int:
             _count(done, item)
             _tell(item)
             update(done["learned"] + done["refused"])
+        head = store.head
     if done["short"]:
         words = f"fewer than {args.boots} boots in the archive: learned from those there are"
         print(f"{done['short']:,} machines have {words}", file=sys.stderr)
-    _print_summary(args, done, known, policy.name)
+    _print_summary(args, done, known, policy.name, head)
     return 0
 
 
@@ -72,12 +75,16 @@ def _print_line(machine: str, boot: str, what: str, reasons: Sequence[Finding]) 
     print(f"{escape(machine)}  {escape(boot)}  {what}: {escape(words)}")
 
 
-def _print_summary(args: argparse.Namespace, done: Counter[str], known: int, policy: str) -> None:
+def _print_summary(args: argparse.Namespace, done: Counter[str], known: int, policy: str, head: Head) -> None:
     parts = [f"{done['learned']:,} baselines learned ({_state(args)})"]
     if done["corroborated"]:
         parts.append(f"{done['corroborated']:,} of them active, corroborated by their cohorts")
     parts += [f"{done['refused']:,} first boots refused", f"{known:,} machines known before"]
-    print(f"{', '.join(parts)} · policy {policy} · store {escape(args.store)}", file=sys.stderr)
+    print(f"{', '.join(parts)} · policy {policy} · {_store_words(args, head)}", file=sys.stderr)
+
+
+def _store_words(args: argparse.Namespace, head: Head) -> str:
+    return f"store {escape(shown(args.store))} · {head_words(head)}"
 
 
 def _state(args: argparse.Namespace) -> str:
@@ -87,7 +94,7 @@ def _state(args: argparse.Namespace) -> str:
 def _learn_cohort(args: argparse.Namespace, accepted: Sequence[Accepted]) -> int:
     policy, now, name = policy_of(args), as_of(args), args.cohort
     source = open_source(args.archive)
-    with Store.open(args.store) as store:
+    with open_store(args) as store:
         result = learn_cohort(
             source,
             store,
@@ -98,6 +105,7 @@ def _learn_cohort(args: argparse.Namespace, accepted: Sequence[Accepted]) -> int
             trust_first_key=args.trust_first_key,
             accepted=accepted,
         )
+        head = store.head
     if result.is_known:
         print(f"cohort {escape(name)} has a baseline already: it is left alone", file=sys.stderr)
         return 0
@@ -110,5 +118,5 @@ def _learn_cohort(args: argparse.Namespace, accepted: Sequence[Accepted]) -> int
         f"{len(result.refused):,} first boots refused",
         f"{result.absent:,} assigned machines not in the archive",
     ]
-    print(f"{', '.join(parts)} · policy {policy.name} · store {escape(args.store)}", file=sys.stderr)
+    print(f"{', '.join(parts)} · policy {policy.name} · {_store_words(args, head)}", file=sys.stderr)
     return 0

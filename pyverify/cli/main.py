@@ -120,6 +120,11 @@ def _add_baseline(commands: Any) -> None:
     parser: argparse.ArgumentParser = commands.add_parser("baseline", help=words, description=words)
     actions = parser.add_subparsers(metavar="ACTION", required=True)
     add_baseline(actions, _command, _add_store_option, _time, _positive)
+    words = "check every row, head and signature of the store"
+    check = _command(actions, "verify-store", "verify_store:verify_store", words)
+    check.add_argument("--head", metavar="HEX", help="it must contain this head, which an earlier run printed")
+    check.add_argument("--format", choices=("table", "json"), default="table")
+    _add_store_option(check)
 
 
 def _add_quote(commands: Any) -> None:

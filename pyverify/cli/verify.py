@@ -12,10 +12,11 @@ from functools import partial
 import pyarrow as pa
 
 from pyverify.baseline.booted import remember
+from pyverify.baseline.heads import Head
 from pyverify.baseline.ledger import Ledger
-from pyverify.baseline.store import Store
 from pyverify.cli.archive import as_of, policy_of, progress
 from pyverify.cli.lines import legend, verdict_line
+from pyverify.cli.stores import head_words, open_store
 from pyverify.errors import ArchiveError
 from pyverify.evidence.text import escape
 from pyverify.fleet.job import Summary, default_jobs, run
@@ -28,7 +29,7 @@ def verify(args: argparse.Namespace) -> int:
     policy, now, start = policy_of(args), as_of(args), time.monotonic()
     source = open_source(args.archive)
     broken: ArchiveError | None = None
-    with Store.open(args.store) as store, progress(source, "boots") as update:
+    with open_store(args) as store, progress(source, "boots") as update:
         references = store.references()
         summary = Summary(policy.name, references.id, now)
         rows = run(
@@ -51,7 +52,8 @@ def verify(args: argparse.Namespace) -> int:
                         write(batch)
         except ArchiveError as error:
             broken = error
-    _print_summary(summary, time.monotonic() - start)
+        head = store.head
+    _print_summary(summary, head, time.monotonic() - start)
     if not summary.rows:
         print(
             f"pyverify: {escape(args.archive)} holds no boots: is it MACHINE/BOOT/binary_bios_measurements?",
@@ -81,7 +83,7 @@ def _print_table(verdicts: Iterator[pa.RecordBatch], output: str | None) -> None
             text.detach()
 
 
-def _print_summary(summary: Summary, seconds: float) -> None:
+def _print_summary(summary: Summary, head: Head, seconds: float) -> None:
     counts = ", ".join(
         f"{summary.outcomes[name]:,} {name}"
         for name in ("trusted", "untrusted", "unmeasured", "error")
@@ -90,6 +92,6 @@ def _print_summary(summary: Summary, seconds: float) -> None:
     print(
         f"{summary.rows:,} boots: {counts or 'nothing to judge'} · policy {summary.policy} · as of "
         f"{summary.as_of.isoformat(timespec='seconds')} · references {summary.references_id.hex()[:12]} · "
-        f"{seconds:.1f} s, {summary.rows / max(seconds, 1e-9):,.0f}/s",
+        f"{head_words(head)} · {seconds:.1f} s, {summary.rows / max(seconds, 1e-9):,.0f}/s",
         file=sys.stderr,
     )
