@@ -200,6 +200,11 @@ def build_parser() -> argparse.ArgumentParser:
     _add_quote(commands)
     _add_policy(commands)
 
+    report = _command(commands, "report", "report:report", "verdict files as one page to look at, without a network")
+    words = "what `verify` wrote: Parquet, JSON lines or JSON; several make a time line"
+    report.add_argument("verdicts", metavar="VERDICTS", nargs="+", help=words)
+    report.add_argument("-o", "--output", metavar="FILE", help="the page (default: standard output)")
+
     info = _command(commands, "info", "info:info", "versions, banks and the kernels in use")
     info.add_argument("--format", choices=("table", "json"), default="table")
 
