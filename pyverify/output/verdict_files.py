@@ -69,7 +69,7 @@ def _check(batch: pa.RecordBatch) -> None:
         ValueError: with the reason.
     """
     versions = batch.column("schema_version")
-    if versions.null_count or not pc.all(pc.equal(versions, SCHEMA_VERSION)).as_py() and len(batch):
+    if versions.null_count or not pc.all(pc.equal(versions, SCHEMA_VERSION), min_count=0).as_py():
         raise ValueError(f"rows of another schema_version than {SCHEMA_VERSION}")
     _known(batch.column("verdict"), _OUTCOMES, "verdict", nulls=False)
     for name, values in _VALUES.items():

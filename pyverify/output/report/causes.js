@@ -60,7 +60,7 @@ function causeEntry(cluster) {
         el("span", { class: "code" }, f.code, WEIGHT_WORDS[cluster.weight] ? ` · ${WEIGHT_WORDS[cluster.weight]}` : "",
           f.expected >= 0 || f.actual >= 0 ? ` · ${f.bank} ${f.expected < 0 ? "" : short(hex(f.expected))} → ${f.actual < 0 ? "none" : short(hex(f.actual))}` : "")),
       bar),
-    lazyDetails(along ? `with ${plural(along, "finding")} on the same ${state.all ? "boots" : "machines"}, and which these are` : state.all ? "which boots" : "which machines",
+    lazyDetails(along ? `${plural(along, "more finding")} there, and where` : "where",
       () => causeDetails(cluster)));
 }
 
@@ -81,6 +81,6 @@ function causeDetails(cluster) {
   return [
     others.length ? el("ul", { class: "along" }, others.map((f) => el("li", {}, f.hint, " ", el("span", { class: "code" }, f.code)))) : "",
     el("p", { class: "names" }, rows.slice(0, NAMES).map((row) => [el("button", { type: "button", class: "link", onclick: () => openPanel(row) }, label(row)), " "]).flat(),
-      cluster.count > NAMES ? el("button", { type: "button", class: "quiet", onclick: () => (set({ causes: cluster }), $("scroll").focus()) }, `all ${number(cluster.count)} in the table`) : ""),
+      cluster.count > NAMES ? el("button", { type: "button", class: "quiet", onclick: () => (set({ causes: cluster }), $("grid").focus()) }, `all ${number(cluster.count)} in the table`) : ""),
   ].filter(Boolean);
 }

@@ -14,7 +14,7 @@ async function load() {
   const bytes = Uint8Array.fromBase64 ? Uint8Array.fromBase64(text) : Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
   D = JSON.parse(await new Response(stream).text());
-  for (const name of ["machine", "boot", "file", "profile", "row", "row_group", "detail"]) {
+  for (const name of ["machine", "boot", "file", "profile", "source", "row", "row_group", "detail"]) {
     D.rows[name] = Int32Array.from(D.rows[name]);
   }
   D.lists.start = Int32Array.from(D.lists.start);

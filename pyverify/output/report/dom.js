@@ -29,6 +29,6 @@ function lamps(row) {
 function facet(label, count, share, pressed, act, kind = "") {
   const bar = el("i", { class: `bar ${kind}`, "aria-hidden": "true" });
   bar.style.width = `${Math.max(count ? 0.5 : 0, 100 * share)}%`;
-  return el("li", {}, el("button", { type: "button", "aria-pressed": String(pressed), onclick: act },
+  return el("li", { class: count ? "" : "zero" }, el("button", { type: "button", "aria-pressed": String(pressed), onclick: act },
     el("span", { class: "label" }, label), " ", el("span", { class: "n" }, number(count)), bar));
 }

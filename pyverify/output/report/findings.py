@@ -18,7 +18,6 @@ _HINT: Final = 1000
 _NUMBER: Final = re.compile(r"\d+")
 
 
-
 class FindingPool:
     """Findings, lists of them and their causes, by number.
 

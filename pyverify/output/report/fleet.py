@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pyverify.errors import UsageError
+from pyverify.evidence.pcrs import PCR_NAMES
 from pyverify.evidence.text import escape
 from pyverify.output.report.findings import FindingPool
 from pyverify.output.report.pools import Codes, Pool, list_codes, struct_codes
@@ -24,8 +25,19 @@ VERDICTS: Final = ("untrusted", "error", "unmeasured", "trusted")
 _NAME: Final = 200
 _NO_TIME: Final = np.iinfo(np.int64).min
 _PROFILE: Final = (
-    "verdict attested key stages findings baseline policy references proven unproven cohort source".split()
+    "verdict",
+    "attested",
+    "key",
+    "stages",
+    "findings",
+    "baseline",
+    "policy",
+    "references",
+    "proven",
+    "unproven",
+    "cohort",
 )
+_ROW: Final = ("machine", "boot", "time", "file", "profile", "source", "row_group", "row", "detail")
 
 
 class Fleet:
@@ -93,7 +105,6 @@ class Fleet:
             proven,
             unproven,
             named(batch.column("cohort"), _name),
-            named(source[0], _name),
         ]
         rows = [
             self._machines.codes(machine.fill_null("?"), _name),
@@ -101,6 +112,7 @@ class Fleet:
             _seconds(batch.column("collected_at")),
             np.full(len(batch), file, np.int64),
             self._profiles_of(np.stack(profile, axis=1)),
+            named(source[0], _name),
             source[1].cast(pa.int64()).fill_null(-1).to_numpy(zero_copy_only=False),
             source[2].fill_null(-1).to_numpy(zero_copy_only=False),
             self._details_of(batch, profile[0] != VERDICTS.index("trusted")),
@@ -125,7 +137,10 @@ class Fleet:
         return numbers[row_of.reshape(-1)]
 
     def _details_of(self, batch: pa.RecordBatch, wanted: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
-        """Identifiers are no two alike, so they would be most of the page: boots that are as they should be go without."""
+        """Numbers of the identifiers of rows, -1 for none.
+
+        No two are alike, so they would be most of the page: boots that are as they should be go without.
+        """
         numbers = np.full(len(batch), -1, np.int64)
         picked = np.flatnonzero(wanted)
         numbers[picked] = len(self._details) + np.arange(len(picked))
@@ -136,7 +151,7 @@ class Fleet:
 
     def packed(self, advice: Callable[[str], str | None]) -> dict[str, Any]:
         """What the page shows. ``advice`` says by code what to do next."""
-        table = np.concatenate([*self._rows, np.zeros((8, 0), np.int64)], axis=1)
+        table = np.concatenate([*self._rows, np.zeros((len(_ROW), 0), np.int64)], axis=1)
         evidence = np.concatenate([*self._evidence, np.zeros((0, 2), np.uint64)])
         machine_rank, boot_rank = _ranks(self._machines.values), _ranks(self._boots.values)
         file_rank = np.argsort(np.argsort(np.array(self._as_of, np.int64), kind="stable"))
@@ -148,14 +163,12 @@ class Fleet:
             "boot": boots.tolist(),
             "time": [None if time == _NO_TIME else time for time in times.tolist()],
             "file": files.tolist(),
-            "profile": table[4][order].tolist(),
-            "row_group": table[5][order].tolist(),
-            "row": table[6][order].tolist(),
-            "detail": table[7][order].tolist(),
+            **{name: table[i][order].tolist() for i, name in enumerate(_ROW) if i >= _ROW.index("profile")},
             "superseded": _superseded(machines, boots, evidence[order], files).astype(np.int64).tolist(),
         }
         return {
             "verdicts": VERDICTS,
+            "pcr_names": PCR_NAMES,
             "files": [self._files[i] for i in np.argsort(file_rank).tolist()],
             "machines": _sorted(self._machines.values, machine_rank),
             "boots": _sorted(self._boots.values, boot_rank),
@@ -164,9 +177,7 @@ class Fleet:
             "proofs": self._proofs.values,
             "stages": self._stages.values,
             "stage_lists": self._stage_lists.values,
-            "profiles": {
-                name: [row[i] for row in self._profiles.values] for i, name in enumerate(_PROFILE)
-            },
+            "profiles": {name: [row[i] for row in self._profiles.values] for i, name in enumerate(_PROFILE)},
             "details": self._details,
             "rows": packed_rows,
             "reasons": _numbered(self._findings.reasons()),
@@ -182,8 +193,8 @@ def _newest(machines: Codes, files: Codes, n_machines: int, n_files: int) -> dic
     A file is newer than another only if they have a machine in common: two sites say nothing about each other.
     """
     starts = np.searchsorted(machines, np.arange(n_machines))
-    newest = np.append(starts[1:], len(machines)) - 1
-    first_of_file = np.searchsorted(machines * max(n_files, 1) + files, np.arange(n_machines) * n_files + files[newest])
+    newest = np.searchsorted(machines, np.arange(n_machines), side="right") - 1
+    first_of_file = np.searchsorted(machines * n_files + files, np.arange(n_machines) * n_files + files[newest])
     before = np.where(first_of_file > starts, first_of_file, newest) - 1
     before[before < starts] = -1
     present = np.zeros((n_machines, n_files), np.bool_)
@@ -196,9 +207,7 @@ def _newest(machines: Codes, files: Codes, n_machines: int, n_files: int) -> dic
     }
 
 
-def _superseded(
-    machines: Codes, boots: Codes, evidence: npt.NDArray[np.uint64], files: Codes
-) -> npt.NDArray[np.bool_]:
+def _superseded(machines: Codes, boots: Codes, evidence: npt.NDArray[np.uint64], files: Codes) -> npt.NDArray[np.bool_]:
     """Rows whose evidence a later file gives another verdict on."""
     order = np.lexsort((files, evidence[:, 0], evidence[:, 1], boots, machines))
     keys = np.column_stack([machines, boots, evidence.view(np.int64)])[order]

@@ -57,14 +57,15 @@ function keepingFocus(draw) {
 function globalKey(event) {
   const typing = event.target.closest("input, select, textarea");
   if ($("panel").open || event.ctrlKey || event.metaKey || event.altKey) return;
-  if (event.key === "Escape" && typing?.id === "f-text") return void $("scroll").focus();
+  if (event.key === "Escape" && typing?.id === "f-text") return void $("grid").focus();
   if (typing) return;
   if (event.key === "/") {
     $("f-text").focus();
     event.preventDefault();
   } else if (event.key === "j" || event.key === "k") {
-    $("scroll").focus();
-    if (event.target !== $("scroll")) tableKey(event);
+    if ($("grid").contains(event.target)) return;
+    $("grid").focus();
+    tableKey(event);
   }
 }
 
@@ -92,9 +93,12 @@ async function start() {
   listeners[0](false);
   $("notes").addEventListener("change", drawCauses);
   $("scroll").addEventListener("scroll", drawRows, { passive: true });
-  $("scroll").addEventListener("keydown", tableKey);
+  $("grid").addEventListener("keydown", tableKey);
   $("panel").addEventListener("keydown", panelKey);
-  $("panel").addEventListener("close", () => $("scroll").focus({ preventScroll: true }));
+  $("p-before").addEventListener("click", () => step(-1));
+  $("p-next").addEventListener("click", () => step(1));
+  $("p-close").addEventListener("click", () => $("panel").close());
+  $("panel").addEventListener("close", () => $("grid").focus({ preventScroll: true }));
   $("panel").addEventListener("click", (event) => event.target === $("panel") && $("panel").close());
   document.addEventListener("keydown", globalKey);
   addEventListener("resize", measure);

@@ -20,7 +20,7 @@ function drawHeadline(counts) {
   $("headline").textContent = !total ? "No machine was judged."
     : !bad ? `All ${unit(total)} booted what they should have.`
     : !counts[UNTRUSTED] ? `${number(bad)} of ${unit(total)} could not be judged.`
-    : `${number(counts[UNTRUSTED])} of ${unit(total)} ${counts[UNTRUSTED] === 1 ? "is" : "are"} untrusted.`;
+    : `${number(counts[UNTRUSTED])} of ${unit(total)} ${counts[UNTRUSTED] === 1 ? "is" : "are"} untrusted${bad > counts[UNTRUSTED] ? `, ${number(bad - counts[UNTRUSTED])} could not be judged` : ""}.`;
   const last = D.files.at(-1);
   const ids = (key) => [...new Set(D.files.flatMap((file) => file[key]))].map((i) => short(D.hex[i]));
   fill($("about"), ...[
@@ -157,6 +157,8 @@ function bars(bins) {
       return part;
     }));
   }));
-  return el("div", { class: "chart" }, el("p", { class: "scale", "aria-hidden": "true" }, `${number(most)} not trusted`), list,
+  const chart = el("div", { class: "chart" }, el("p", { class: "scale", "aria-hidden": "true" }, `${number(most)} not trusted`), list,
     el("p", { class: "axis", "aria-hidden": "true" }, el("span", {}, bins[0].label), bins.length > 1 ? el("span", {}, bins.at(-1).label) : ""));
+  chart.style.maxWidth = `${Math.max(18, 3 * bins.length)}rem`;
+  return chart;
 }

@@ -18,10 +18,11 @@ function columns() {
 }
 
 function why(row) {
+  if (verdictOf(row) === GONE) return el("small", {}, `was ${VERDICTS[D.verdictOf[profileOf(row)]]} in ${D.files[D.rows.file[row]].name}`);
   const items = findingsOf(listOf(row)).filter((i) => D.weight[i] < INFO || (D.weight[i] === INFO && verdictOf(row) !== TRUSTED));
   if (!items.length) return "";
   const f = finding(items[0]), more = items.length - 1 + D.lists.more[listOf(row)];
-  return [el("span", { class: "code" }, f.code), " ", f.hint, more ? el("small", {}, ` +${number(more)}`) : ""];
+  return el("span", { title: `${f.code}: ${f.hint}` }, f.hint, more ? el("small", {}, ` +${number(more)}`) : "");
 }
 
 function drawHeads() {
@@ -74,7 +75,7 @@ function drawRows() {
   const last = Math.min(view.rows.length, first + Math.ceil(box.clientHeight / table.height) + 9), cells = columns(), made = [];
   for (let i = first; i < last; i++) made.push(tableRow(i, cells));
   fill($("rows"), made.length ? made : el("p", { class: "empty" }, "No machine passes these filters."));
-  box.setAttribute("aria-activedescendant", `r${table.current}`);
+  $("grid").setAttribute("aria-activedescendant", `r${table.current}`);
 }
 
 function tableRow(i, cells) {
@@ -95,7 +96,7 @@ function moveTo(i) {
 }
 
 function tableKey(event) {
-  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("button")) return;
   const page = Math.max(1, Math.floor($("scroll").clientHeight / table.height) - 1);
   const steps = { ArrowDown: 1, j: 1, ArrowUp: -1, k: -1, PageDown: page, PageUp: -page, Home: -Infinity, End: Infinity };
   if (event.key in steps) moveTo(table.current + steps[event.key]);

@@ -65,7 +65,7 @@ function hits(word) {
 const SORTS = {
   worst: (row) => verdictOf(row) * 16 + (D.red[profileOf(row)] & 15),
   machine: () => 0,
-  time: (row) => D.rows.time[row] ?? -Infinity,
+  time: (row) => D.rows.time[row] ?? -1,
   verdict: (row) => verdictOf(row),
   stages: (row) => D.red[profileOf(row)] & 15,
   attested: (row) => ATTESTED.indexOf(name(D.profiles.attested[profileOf(row)])),
@@ -73,18 +73,12 @@ const SORTS = {
   cohort: (row) => D.profiles.cohort[profileOf(row)],
 };
 
-/* Rows by a key that is given once each; equal ones stay in the order of machine and time. */
+const ROWS = 2 ** 21, KEYS_OF_SORT = 2 ** 32; // together what a number holds exactly
+
+/* Rows by a key; equal ones stay in the order of machine and time. A key and a place are one number: that sorts fastest. */
 function sorted(rows) {
-  const key = SORTS[state.sort], order = Int32Array.from(rows);
-  if (state.sort !== "machine") {
-    const keys = new Map(), buckets = [];
-    for (const row of order) {
-      const k = key(row);
-      if (!keys.has(k)) keys.set(k, buckets.push([]) - 1);
-      buckets[keys.get(k)].push(row);
-    }
-    let at = 0;
-    for (const k of [...keys.keys()].sort((a, b) => a - b)) for (const row of buckets[keys.get(k)]) order[at++] = row;
-  }
+  const key = SORTS[state.sort];
+  const packed = Float64Array.from(rows, (row, i) => Math.min(Math.max(key(row) + 1, 0), KEYS_OF_SORT - 1) * ROWS + i).sort();
+  const order = Int32Array.from(packed, (both) => rows[both % ROWS]);
   return state.down ? order.reverse() : order;
 }
