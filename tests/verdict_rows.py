@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from conftest import small_log
 
 from pyverify.appraise.stages import STAGES
 from pyverify.appraise.verdict import FINDING_TYPE, VERDICT_SCHEMA
@@ -95,3 +96,15 @@ def sample_verdicts(folder: Path) -> Path:
     assert main(["learn", str(SAMPLE), "--policy", "archive", *store, "--activate"]) == 0
     assert main(["verify", str(SAMPLE), "--policy", "archive", *store, "--format", "parquet", "-o", str(out)]) == 1
     return out
+
+
+def pending_machine(folder: Path) -> list[str]:
+    """Arguments of ``verify``: an archive of one machine that is unmeasured, for its baseline is not active yet."""
+    from pyverify.cli.main import main
+
+    boot = folder / "archive" / "m1" / "b1"
+    boot.mkdir(parents=True)
+    (boot / "binary_bios_measurements").write_bytes(small_log(["sha256"]))
+    common = [str(folder / "archive"), "--store", str(folder / "s.db"), "--policy", "log-only"]
+    assert main(["learn", *common]) == 0
+    return common

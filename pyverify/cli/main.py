@@ -186,8 +186,13 @@ def build_parser() -> argparse.ArgumentParser:
     verify = _command(commands, "verify", "verify:verify", "give every machine and boot of an archive a verdict")
     _add_job_options(verify)
     verify.add_argument("--jobs", metavar="N", type=_positive, help="threads (default: the processors there are)")
-    verify.add_argument("--format", choices=("table", "json", "jsonl", "parquet"), default="table")
+    formats = ("table", "json", "jsonl", "parquet", "ear", "shielded-vm", "oci")
+    verify.add_argument("--format", choices=formats, default="table")
     verify.add_argument("-o", "--output", metavar="FILE", help="write here instead of to standard output")
+    words = "names and profile of the EAR: the draft's (default), or those that Veraison and Trustee use"
+    verify.add_argument("--ear-dialect", choices=("draft", "veraison"), help=words)
+    words = "sign each EAR as a JWT with this private key: PEM, Ed25519 or P-256"
+    verify.add_argument("--ear-key", metavar="FILE", help=words)
 
     explain = _command(commands, "explain", "explain:explain", "say in words why machines are not trusted")
     _add_job_options(explain)
