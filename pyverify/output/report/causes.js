@@ -1,6 +1,7 @@
 // Findings by cause. Causes that hit exactly the same boots are one entry: a kernel upgrade is twenty findings, and one thing.
 const CAUSES = 8, NAMES = 24;
-let causesShown = CAUSES, clusters = [];
+let causesShown = CAUSES, clusters = [], clusterOf = new Map();
+const opened = new Set(); // causes whose details are open: drawing again must not close them
 
 function findClusters() {
   const rows = new Int32Array(D.lists.more.length); // boots of the scope by list of findings
@@ -34,6 +35,7 @@ function findClusters() {
     group.sort((a, b) => a.weight - b.weight || a.place - b.place);
     return { head: group[0], group, members: group.map((cause) => cause.cause), count: group[0].count, weight: group[0].weight };
   });
+  clusterOf = new Map(clusters.flatMap((cluster) => cluster.members.map((cause) => [cause, cluster])));
   clusters.sort((a, b) => a.weight - b.weight || b.count - a.count);
 }
 
@@ -61,12 +63,16 @@ function causeEntry(cluster) {
           f.expected >= 0 || f.actual >= 0 ? ` · ${f.bank} ${f.expected < 0 ? "" : short(hex(f.expected))} → ${f.actual < 0 ? "none" : short(hex(f.actual))}` : "")),
       bar),
     lazyDetails(along ? `${plural(along, "more finding")} there, and where` : "where",
-      () => causeDetails(cluster)));
+      cluster));
 }
 
-function lazyDetails(summary, make) {
-  const details = el("details", {}, el("summary", {}, summary));
-  details.addEventListener("toggle", () => details.open && details.childElementCount === 1 && details.append(...make()));
+function lazyDetails(summary, cluster) {
+  const details = el("details", {}, el("summary", {}, summary)), cause = cluster.head.cause;
+  details.addEventListener("toggle", () => {
+    if (details.open && details.childElementCount === 1) details.append(...causeDetails(cluster));
+    if (details.isConnected) opened[details.open ? "add" : "delete"](cause);
+  });
+  details.open = opened.has(cause);
   return details;
 }
 

@@ -13,7 +13,7 @@ function drawFilters() {
     waiting = setTimeout(() => set({ text: find.value }), 120);
   });
   const scope = el("select", { id: "f-all", onchange: (event) => set({ all: event.target.value === "all", causes: null }) },
-    el("option", { value: "newest" }, "newest of each machine"), el("option", { value: "all" }, "all boots"));
+    el("option", { value: "newest" }, "newest only"), el("option", { value: "all" }, "all boots"));
   const codes = D.codes.map((code, i) => [i, code.name]).sort((a, b) => (a[1] < b[1] ? -1 : 1));
   const changes = [...new Set(D.change)].filter(Boolean).map((change) => [change, changeWords(change)]);
   if (D.earlier.size) changes.push(["earlier", changeWords("earlier")]);

@@ -17,10 +17,14 @@ function unit(n) {
 
 function drawHeadline(counts) {
   const total = view.scope.length, bad = total - counts[TRUSTED];
+  const told = [
+    [counts[UNTRUSTED], counts[UNTRUSTED] === 1 ? "is untrusted" : "are untrusted"],
+    [counts[ERROR] + counts[UNMEASURED], "could not be judged"],
+    [counts[GONE], counts[GONE] === 1 ? "is gone" : "are gone"],
+  ].filter(([n]) => n).map(([n, words], i) => `${number(n)} ${i ? "" : `of ${unit(total)} `}${words}`);
   $("headline").textContent = !total ? "No machine was judged."
-    : !bad ? `All ${unit(total)} booted what they should have.`
-    : !counts[UNTRUSTED] ? `${number(bad)} of ${unit(total)} could not be judged.`
-    : `${number(counts[UNTRUSTED])} of ${unit(total)} ${counts[UNTRUSTED] === 1 ? "is" : "are"} untrusted${bad > counts[UNTRUSTED] ? `, ${number(bad - counts[UNTRUSTED])} could not be judged` : ""}.`;
+    : bad ? `${told.join(", ")}.`
+    : total === 1 ? `The only ${state.all ? "boot" : "machine"} is trusted.` : `All ${unit(total)} are trusted.`;
   const last = D.files.at(-1);
   const ids = (key) => [...new Set(D.files.flatMap((file) => file[key]))].map((i) => short(D.hex[i]));
   fill($("about"), ...[
@@ -65,9 +69,10 @@ function drawChanges() {
   const several = D.files.length > 1;
   $("compared").textContent = several ? "Each machine against the file before." : "Each machine against its boot before.";
   const order = [...counts.keys()].sort((a, b) => rank(a) - rank(b) || counts.get(b) - counts.get(a));
+  const most = Math.max(1, ...counts.values());
   const kind = (change) => (change.includes(">") ? VERDICTS[change.split(">")[1]] : change === "gone" ? "gone" : "");
   fill($("changes"), order.length
-    ? order.map((change) => facet(changeWords(change), counts.get(change), counts.get(change) / D.machines.length, state.change === change, () => toggle("change", change), kind(change)))
+    ? order.map((change) => facet(changeWords(change), counts.get(change), counts.get(change) / most, state.change === change, () => toggle("change", change), kind(change)))
     : el("li", { class: "empty" }, "Nothing: every machine has the verdict it had."));
 }
 
@@ -113,17 +118,22 @@ const BINS = 40;
 /* Bars of what was not trusted; the rest would hide it. */
 function drawTime() {
   const parts = [];
-  if (D.files.length > 1) parts.push(el("h3", {}, "Runs"), bars(D.files.map(runCounts)));
+  if (D.files.length > 1) parts.push(el("h3", {}, "Runs"), bars(runBins()));
   const bins = bootBins();
   if (bins.length) parts.push(el("h3", {}, "Boots, by the time they were collected"), bars(bins));
   fill($("time"), parts.length ? parts : el("p", { class: "empty" }, "The evidence has no times."));
 }
 
-function runCounts(file, number) {
-  const counts = new Array(VERDICTS.length).fill(0), last = new Map();
-  D.rows.file.forEach((f, row) => f === number && last.set(D.rows.machine[row], row));
-  for (const row of last.values()) counts[D.verdictOf[profileOf(row)]]++;
-  return { label: file.as_of === null ? file.name : time(file.as_of), title: file.name, counts };
+/* What each file says of its machines last: rows are in the order of machine, file, time. */
+function runBins() {
+  const bins = D.files.map((file) => ({
+    label: file.as_of === null ? file.name : time(file.as_of), title: file.name, counts: new Array(VERDICTS.length).fill(0),
+  }));
+  const { machine, file } = D.rows;
+  for (let row = 0; row < machine.length; row++) {
+    if (machine[row] !== machine[row + 1] || file[row] !== file[row + 1]) bins[file[row]].counts[D.verdictOf[profileOf(row)]]++;
+  }
+  return bins;
 }
 
 function bootBins() {

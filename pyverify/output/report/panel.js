@@ -48,7 +48,7 @@ function byPcr(findings) {
 }
 
 function findingLine(f, said = "") {
-  const cluster = clusters.find((one) => one.members.includes(f.cause)), others = cluster ? cluster.count : 0;
+  const cluster = clusterOf.get(f.cause), others = cluster ? cluster.count : 0;
   return el("li", {}, el("b", { class: "sign", "aria-hidden": "true" }, SIGNS[f.code] ?? "·"),
     el("div", {}, el("p", { class: "hint" }, said && f.hint.startsWith(said) ? f.hint.slice(said.length) : f.hint),
       el("p", { class: "code", title: f.when }, f.code, f.event >= 0 ? ` · event ${number(f.event)}` : "", f.weight === WARNING ? " · warning" : "",
@@ -76,7 +76,7 @@ function facts(row) {
     ["evidence", detail ? hex(detail[0]) : "id in the verdict file"], ["AK Name", detail ? hex(detail[1]) : "in the verdict file"],
     ["source", D.rows.source[row] < 0 ? "not recorded" : name(D.rows.source[row]) + place], ["verdict file", D.files[D.rows.file[row]].name],
   ];
-  return el("dl", { class: "facts" }, lines.flatMap(([term, words]) => [el("dt", {}, term), el("dd", {}, words)]));
+  return el("dl", { class: "facts" }, lines.flatMap(([term, words]) => [el("dt", {}, term), el("dd", { class: /^[0-9a-f]{40,}$/.test(words) ? "hex" : "" }, words)]));
 }
 
 function history(machine, shown) {
