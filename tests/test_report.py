@@ -7,6 +7,7 @@ import datetime
 import gzip
 import hashlib
 import json
+import random
 import re
 from importlib import resources
 
@@ -230,3 +231,22 @@ def test_every_colour_of_text_has_contrast(scheme):
     for text, on in pairs:
         high, low = sorted((_luminance(colours[text]), _luminance(colours[on])), reverse=True)
         assert (high + 0.05) / (low + 0.05) >= 4.5, (scheme, text, on)
+
+
+@pytest.mark.parametrize("form", ["parquet", "jsonl", "json"])
+def test_files_with_changed_bytes_are_refused_or_read_and_nothing_else(tmp_path, form):
+    path = tmp_path / "v"
+    with verdict_writer(form, str(path)) as write_batch:
+        write_batch(pa.RecordBatch.from_pylist(ROWS, schema=VERDICT_SCHEMA))
+    whole, chance, refused = path.read_bytes(), random.Random(form), 0
+    for _ in range(300):
+        data = bytearray(whole)
+        for _ in range(chance.choice((1, 1, 4))):
+            at = chance.randrange(len(data))
+            data[at : at + chance.choice((0, 1, 40))] = chance.randbytes(chance.randrange(4))
+        path.write_bytes(data)
+        try:
+            list(read_verdicts(str(path)))
+        except ArchiveError:
+            refused += 1
+    assert refused > 100

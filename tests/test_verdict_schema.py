@@ -13,6 +13,7 @@ from conftest import ROOT
 from verdict_rows import sample_verdicts
 
 from pyverify.appraise.verdict import VERDICT_SCHEMA
+from pyverify.output.verdict_files import read_verdicts
 
 SECTION = (ROOT / "README.md").read_text().split("\n## Verdicts\n")[1].split("\n## ")[0]
 
@@ -83,3 +84,11 @@ def test_the_query_of_pandas(rows):
     got = {(key[0], None if key[1] != key[1] else int(key[1])): n for key, n in counts.items()}
     assert got == wrong(rows)
     assert "baseline.event-changed" in out.getvalue()
+
+
+def test_what_duckdb_and_pandas_write_is_a_verdict_file_too(rows, tmp_path):
+    duckdb, pandas = pytest.importorskip("duckdb"), pytest.importorskip("pandas")
+    duckdb.sql(f"COPY (SELECT * FROM 'verdicts.parquet') TO '{tmp_path / 'duck.parquet'}'")
+    pandas.read_parquet("verdicts.parquet").to_parquet(tmp_path / "panda.parquet")
+    for name in ("duck.parquet", "panda.parquet"):
+        assert pa.Table.from_batches(read_verdicts(str(tmp_path / name))).to_pylist() == rows
