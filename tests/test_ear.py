@@ -9,11 +9,12 @@ import base64
 import json
 import sys
 
+import pyarrow.parquet as pq
 import pytest
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa, utils
-from verdict_rows import NOW, finding, pending_machine, stages, verdict_row
+from verdict_rows import NOW, finding, pending_machine, sample_verdicts, stages, verdict_row
 
 from pyverify.findings import CODES, Severity
 from pyverify.output.ear import ear
@@ -293,3 +294,13 @@ def test_what_could_not_be_judged_is_never_affirming(verdict):
             assert status != "affirming"
             assert not {2, 3} & set(vector.values())
             assert verdict != "error" or 1 in vector.values() or max(vector.values()) >= 32 or -1 in vector.values()
+
+
+def test_results_of_the_sample_fleet(tmp_path):
+    rows = pq.read_table(sample_verdicts(tmp_path)).to_pylist()
+    statuses = {(row["machine"], row["boot"]): (row["verdict"], appraised(row)[0]) for row in rows}
+    assert {status for verdict, status in statuses.values() if verdict == "trusted"} == {"affirming", "warning"}
+    assert {status for verdict, status in statuses.values() if verdict == "untrusted"} == {"contraindicated"}
+    assert {status for verdict, status in statuses.values() if verdict in ("error", "unmeasured")} == {"none"}
+    assert statuses["db-1", "boot-2"] == ("trusted", "affirming"), "Secure Boot is on"
+    assert statuses["web-1", "boot-2"] == ("trusted", "warning"), "Secure Boot is off"

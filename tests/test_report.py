@@ -6,6 +6,7 @@ import base64
 import datetime
 import gzip
 import hashlib
+import io
 import json
 import random
 import re
@@ -250,3 +251,11 @@ def test_files_with_changed_bytes_are_refused_or_read_and_nothing_else(tmp_path,
         except ArchiveError:
             refused += 1
     assert refused > 100
+
+
+def test_verdicts_come_from_standard_input_too(tmp_path, run, monkeypatch):
+    path = write(tmp_path / "v.parquet", ROWS)
+    for data in (path.read_bytes(), "\n".join(map(json.dumps, json_rows())).encode()):
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data)))
+        assert run("report", "-", "-o", tmp_path / "page.html")[0] == 0
+        assert page_data((tmp_path / "page.html").read_bytes())["machines"] == ["a", "b", "c", "d"]

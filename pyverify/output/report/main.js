@@ -1,6 +1,6 @@
 // The filters' form, the keyboard, and the start.
 function choice(key, label, options, none) {
-  const select = el("select", { id: `f-${key}`, onchange: () => set({ [key]: options.length ? JSON.parse(select.value) : state[key] }) },
+  const select = el("select", { id: `f-${key}`, onchange: () => set({ [key]: JSON.parse(select.value) }) },
     el("option", { value: JSON.stringify(NONE[key]) }, none), options.map(([value, words]) => el("option", { value: JSON.stringify(value) }, words)));
   return el("label", {}, el("span", {}, label), select);
 }
