@@ -53,6 +53,11 @@ _NEXT: Final = {
 """What to do next, by the beginning of a code: of those that fit, the first counts."""
 
 
+def next_step(code: str) -> str | None:
+    """What to do about a finding of this code."""
+    return next((words for start, words in _NEXT.items() if code.startswith(start)), None)
+
+
 def explain(args: argparse.Namespace) -> int:
     """Prints all findings of the boots that are not trusted, or of the machines that were named."""
     policy, now = policy_of(args), as_of(args)
@@ -89,7 +94,7 @@ def _print_verdict(console: Console, row: dict[str, Any]) -> None:
         for name in ("expected", "actual"):
             if finding[name] is not None:
                 console.print(Text(f"      {name:<8} {finding['bank'] or ''} {finding[name].hex()}", "dim"))
-        words = next((words for start, words in _NEXT.items() if finding["code"].startswith(start)), None)
+        words = next_step(finding["code"])
         weighs = finding["severity"] != "info" or CODES[finding["code"]].effect is Effect.UNMEASURED
         if words is not None and weighs and words not in advice:
             advice.append(words)

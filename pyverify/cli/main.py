@@ -244,8 +244,13 @@ def build_parser() -> argparse.ArgumentParser:
     verify = _command(commands, "verify", "verify:verify", "give every machine and boot of an archive a verdict")
     _add_job_options(verify)
     verify.add_argument("--jobs", metavar="N", type=_positive, help="threads (default: the processors there are)")
-    verify.add_argument("--format", choices=("table", "json", "jsonl", "parquet"), default="table")
+    formats = ("table", "json", "jsonl", "parquet", "ear", "shielded-vm", "oci")
+    verify.add_argument("--format", choices=formats, default="table")
     verify.add_argument("-o", "--output", metavar="FILE", help="write here instead of to standard output")
+    words = "names and profile of the EAR: the draft's (default), or those that Veraison and Trustee use"
+    verify.add_argument("--ear-dialect", choices=("draft", "veraison"), help=words)
+    words = "sign each EAR as a JWT with this private key: PEM, Ed25519 or P-256"
+    verify.add_argument("--ear-key", metavar="FILE", help=words)
 
     explain = _command(commands, "explain", "explain:explain", "say in words why machines are not trusted")
     _add_job_options(explain)
@@ -260,6 +265,11 @@ def build_parser() -> argparse.ArgumentParser:
     _add_baseline(commands)
     _add_quote(commands)
     _add_policy(commands)
+
+    report = _command(commands, "report", "report:report", "verdict files as one page to look at, without a network")
+    words = "what `verify` wrote: Parquet, JSON lines or JSON; several make a time line"
+    report.add_argument("verdicts", metavar="VERDICTS", nargs="+", help=words)
+    report.add_argument("-o", "--output", metavar="FILE", help="the page (default: standard output)")
 
     info = _command(commands, "info", "info:info", "versions, banks and the kernels in use")
     info.add_argument("--format", choices=("table", "json"), default="table")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import io
+import json
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from functools import partial
 
 import pyarrow as pa
@@ -17,16 +19,17 @@ from pyverify.baseline.ledger import Ledger
 from pyverify.cli.archive import as_of, policy_of, progress
 from pyverify.cli.lines import legend, verdict_line
 from pyverify.cli.stores import head_words, open_store
-from pyverify.errors import ArchiveError
+from pyverify.errors import ArchiveError, UsageError
 from pyverify.evidence.text import escape
 from pyverify.fleet.job import Summary, default_jobs, run
 from pyverify.fleet.sources import open_source
-from pyverify.output.tables import verdict_writer, whole_file
+from pyverify.output.tables import Write, line_writer, verdict_writer, whole_file
 
 
 def verify(args: argparse.Namespace) -> int:
     """Appraises an archive against the store; the exit code says what came of it."""
     policy, now, start = policy_of(args), as_of(args), time.monotonic()
+    writer = _writer(args)
     source = open_source(args.archive)
     broken: ArchiveError | None = None
     with open_store(args) as store, progress(source, "boots") as update:
@@ -47,7 +50,7 @@ def verify(args: argparse.Namespace) -> int:
             if args.format == "table":
                 _print_table(rows, args.output)
             else:
-                with verdict_writer(args.format, args.output) as write:
+                with writer as write:
                     for batch in rows:
                         write(batch)
         except ArchiveError as error:
@@ -62,6 +65,26 @@ def verify(args: argparse.Namespace) -> int:
     if broken is not None:
         raise broken
     return summary.exit_code
+
+
+def _writer(args: argparse.Namespace) -> AbstractContextManager[Write]:
+    """What writes verdicts in any format but ``table``, which opens its file when it is entered.
+
+    Raises:
+        UsageError: the format is ``ear`` and its key is none, or there are options for EAR and it is not.
+    """
+    if args.format == "ear":
+        from pyverify.output.ear import ear_lines
+
+        return line_writer(args.output, ear_lines(args.ear_dialect or "draft", args.ear_key))
+    if args.ear_dialect or args.ear_key:
+        raise UsageError("--ear-dialect and --ear-key go with --format ear")
+    if args.format in ("shielded-vm", "oci"):
+        from pyverify.output import cloud
+
+        report = cloud.oci if args.format == "oci" else cloud.shielded_vm
+        return line_writer(args.output, lambda row: map(json.dumps, report(row)))
+    return verdict_writer(args.format, args.output)
 
 
 def _print_table(verdicts: Iterator[pa.RecordBatch], output: str | None) -> None:

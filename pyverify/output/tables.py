@@ -8,7 +8,7 @@ import json
 import os
 import secrets
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -31,18 +31,19 @@ def json_rows(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
             stage["pcrs"] = list(pcrs_of(stage["pcrs"]))
         for proof in (*row["pcrs_proven"], *row["pcrs_unproven"]):
             proof["mask"] = list(pcrs_of(proof["mask"]))
-        yield {name: _plain(value) for name, value in row.items()}
+        yield {name: plain(value) for name, value in row.items()}
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """A value of a row as JSON has it."""
     if isinstance(value, bytes):
         return value.hex()
     if isinstance(value, datetime.datetime):
         return value.astimezone(datetime.UTC).isoformat().replace("+00:00", "Z")
     if isinstance(value, dict):
-        return {name: _plain(item) for name, item in value.items()}
+        return {name: plain(item) for name, item in value.items()}
     if isinstance(value, list):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     return value
 
 
@@ -76,6 +77,17 @@ def verdict_writer(form: str, path: str | None) -> Iterator[Write]:
 
             yield write
             file.write((b"[" if separator == b"[" else b"") + b"\n]\n")
+
+
+@contextlib.contextmanager
+def line_writer(path: str | None, lines: Callable[[dict[str, Any]], Iterable[str]]) -> Iterator[Write]:
+    """The same for formats that make lines of each row (of ``batch.to_pylist()``) on its own."""
+    with whole_file(path) as file:
+
+        def write(batch: pa.RecordBatch) -> None:
+            file.write("".join(f"{line}\n" for row in batch.to_pylist() for line in lines(row)).encode())
+
+        yield write
 
 
 def _write_lines(file: IO[bytes], batch: pa.RecordBatch) -> None:
