@@ -154,7 +154,8 @@ def _print_offers(found: list[Offer], before: Before, form: str) -> int:
     for offer in found:
         names = ", ".join(escape(name) for name in offer.machines[:5])
         more = f", and {len(offer.machines) - 5:,} more" if len(offer.machines) > 5 else ""
-        print(f"change {offer.id}  {len(offer.machines):,} machines: {names}{more}")
+        machines = "machine" if len(offer.machines) == 1 else "machines"
+        print(f"change {offer.id}  {len(offer.machines):,} {machines}: {names}{more}")
         lines = [*map(edit_words, offer.edits), *map(_file_words, offer.files)]
         for line in lines[:_SHOWN]:
             print(f"  {line}")
@@ -244,7 +245,8 @@ def _print_turned(turned: Iterator[Turned], form: str) -> int:
         counts = Counter((row.before, row.after) for row in rows)
         for (before, after), count in sorted(counts.items()):
             some = [row for row in rows if (row.before, row.after) == (before, after)]
-            print(f"{count:,} boots {'stay' if before == after else f'were {before} and are'} {after}")
+            became = ("stays", "stay") if before == after else (f"was {before} and is", f"were {before} and are")
+            print(f"{count:,} {'boot' if count == 1 else 'boots'} {became[count != 1]} {after}")
             for row in some[:_SHOWN]:
                 why = "" if row.finding is None or after == "trusted" else f"  {row.finding['code']}  "
                 hint = "" if not why or row.finding is None else escape(row.finding["hint"])
