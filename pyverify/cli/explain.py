@@ -41,7 +41,7 @@ _NEXT: Final = {
     "secureboot.": "Compare Secure Boot's settings with a machine you trust (`pyverify inspect --summary`).",
     "ima.changed": "A program is not what it was: did you update it? If so, `pyverify baseline approve`; if not, "
     "isolate the machine.",
-    "ima.added": "A program ran that the references do not know: did you install it? If so, `pyverify baseline approve`; "
+    "ima.added": "A program ran that is not known: did you install it? If so, `pyverify baseline approve`; "
     "if not, isolate the machine.",
     "ima.": "Collect the IMA list together with a new quote; if it stays so, isolate the machine.",
     "policy.rule": "The policy asks for this (`pyverify policy show`): see that the machine keeps to it.",
