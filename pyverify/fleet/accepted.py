@@ -27,8 +27,6 @@ or that it is not as the policy wants it, which only a policy changes."""
 
 _POLICY_PCR: Final = 7
 """What Secure Boot measures has to be proven (DESIGN section 6)."""
-_MORE: Final = "more events of this log are like it"
-"""How :func:`pyverify.appraise.told.tell` ends when it does not name all events, nor therefore their PCRs."""
 
 
 def parse_accepted(exceptions: Sequence[str], reason: str | None) -> tuple[Accepted, ...]:
@@ -67,8 +65,3 @@ def needed(accepted: Iterable[Accepted], findings: Sequence[Finding]) -> tuple[A
         for one in dict.fromkeys(accepted)
         if any(finding.pcr == one.pcr and finding.hint.startswith(f"{one.code}: ") for finding in used)
     )
-
-
-def is_hiding(finding: Finding) -> bool:
-    """Whether an accepted finding stands for events that are not told of, which may be of any PCR."""
-    return finding.code == "baseline.accepted" and _MORE in finding.hint
