@@ -79,6 +79,7 @@ def _add_enroll(commands: Any) -> None:
     enroll = _command(commands, "enroll", "enroll:enroll", "say which attestation keys are a machine's")
     enroll.add_argument("machine", metavar="MACHINE", nargs="?", help="without keys: print those that it has")
     enroll.add_argument("keys", metavar="KEY", nargs="*", help="public area of an attestation key, as its TPM gave it")
+    enroll.set_defaults(any_number="keys")
     enroll.add_argument("--ak-cert", metavar="FILE", help="the key's certificate, PEM or DER, with its intermediates")
     enroll.add_argument("--ek-cert", metavar="FILE", help="the TPM's EK certificate, for `challenge new --activate`")
     enroll.add_argument("--root", metavar="FILE", action="append", default=[], help="pin these certificates")
@@ -96,6 +97,7 @@ def _add_challenge(commands: Any) -> None:
     new = _command(actions, "new", "challenge:new", "make a nonce for each key of a machine, or a credential")
     new.add_argument("machine", metavar="MACHINE")
     new.add_argument("public", metavar="FILE", nargs="*", help="with --activate: public areas of its EK and of its AK")
+    new.set_defaults(any_number="public")
     new.add_argument("--ak", metavar="NAME", help="for this key only, by its Name in hex")
     new.add_argument("--activate", action="store_true", help="write a credential that only its TPM can open")
     new.add_argument("-o", "--output", metavar="FILE", help="where the credential goes")
@@ -197,6 +199,7 @@ def _add_cohorts(commands: Any) -> None:
     cohorts.add_argument("evidence", metavar="ARCHIVE", help=words)
     words = "say which other cohort is closest to these, and what differs"
     cohorts.add_argument("machines", metavar="MACHINE", nargs="*", help=words)
+    cohorts.set_defaults(any_number="machines")
     cohorts.add_argument("--jobs", metavar="N", type=_positive, help="threads (default: the processors there are)")
     cohorts.add_argument("--format", choices=("table", "json"), default="table")
 
@@ -257,6 +260,7 @@ def build_parser() -> argparse.ArgumentParser:
     explain.add_argument(
         "machines", metavar="MACHINE", nargs="*", help="these only (default: all that are not trusted)"
     )
+    explain.set_defaults(any_number="machines")
 
     _add_cohorts(commands)
     _add_hunt(commands)
@@ -278,9 +282,19 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _parsed(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
+    """The arguments; what a command takes any number of may also follow its options, where argparse gives up."""
+    args, rest = parser.parse_known_args(argv)
+    if rest and ("any_number" not in args or any(word.startswith("-") for word in rest)):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:
+        getattr(args, args.any_number).extend(rest)
+    return args
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit code: 0 done, 1 the answer is no, 2 usage, 3 unreadable input, 4 internal."""
-    args = build_parser().parse_args(argv)
+    args = _parsed(build_parser(), argv)
     module, function = args.run.split(":")
     on_archive = "archive" in args
     try:
