@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -19,8 +19,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pyverify import _native
-from pyverify.algorithms import BANKS, BY_NAME, PCRS
-from pyverify.baseline.identity import Challenge, EnrolledKey
+from pyverify.algorithms import BANKS, PCRS
+from pyverify.baseline.allowed_sets import AllowedSets
+from pyverify.baseline.identity import Challenge, EnrolledKey, to_micros
 from pyverify.baseline.identity_columns import Identity, add_identity
 from pyverify.baseline.ima_columns import NO_SET, LearnedIma, add_ima
 from pyverify.baseline.machine_columns import Machines
@@ -28,15 +29,6 @@ from pyverify.baseline.model import Accepted, Allowed, Baseline, EventSequence, 
 from pyverify.baseline.place import Place
 from pyverify.baseline.snapshot import SCHEMA, VERSION, Member, Snapshot, baseline_facts
 from pyverify.errors import ReferencesError
-
-
-@dataclass(frozen=True, slots=True)
-class _Sets:
-    """Allowed values of one bank, in the shapes of :func:`pyverify._native.compare`."""
-
-    set_at: npt.NDArray[np.uint64]
-    members: npt.NDArray[np.uint32]
-    allowed: npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +40,10 @@ class Superseded:
     until: datetime.datetime
     keep: bool
     values: Mapping[str, bytes]
+
+
+_Allowed: TypeAlias = tuple[npt.NDArray[np.uint32], tuple[LearnedIma, npt.NDArray[np.uint32]]]
+"""What may be at a time: :meth:`References.in_grace` and :meth:`References.ima_at`."""
 
 
 class References:
@@ -81,8 +77,11 @@ class References:
         parts = (self._identity, self._ima, self._machines)
         if not self._is_consistent() or not all(part.is_consistent() for part in parts):
             raise ReferencesError("the references snapshot contradicts itself")
-        self._sets = {bank.name: self._bank_sets(bank.name) for bank in BANKS}
+        is_current = self._until.is_null().to_numpy(zero_copy_only=False)
+        parts_of_sets = (self._set_at, self._members, is_current, self._sequences)
+        self._sets = {bank.name: AllowedSets.of(bank.name, *parts_of_sets) for bank in BANKS}
         self._superseded: dict[tuple[int, int], list[Superseded]] = {}
+        self._by_epoch: dict[int, _Allowed] = {}
 
     def _is_consistent(self) -> bool:
         """Indices of one table into the next, which nobody else checks."""
@@ -255,13 +254,14 @@ class References:
 
         It is what was learned or approved, and what that replaced as long as it is allowed.
         """
-        rows = np.flatnonzero(self.ima_set != NO_SET)
-        old = self._baselines.field("ima_superseded").take(pa.array(rows)).to_pylist() if self._has_old_ima else []
-        alive = {
-            int(row): [one["set"] for one in sets if one["until"] > as_of]
-            for row, sets in zip(rows.tolist(), old, strict=False)
-        }
-        joined = {row: sets for row, sets in alive.items() if sets}
+        return self._at(as_of)[1]
+
+    def _ima_at(self, as_of: datetime.datetime) -> tuple[LearnedIma, npt.NDArray[np.uint32]]:
+        column = self._baselines.field("ima_superseded")
+        rows = np.flatnonzero(pc.list_value_length(column).to_numpy() > 0)
+        old = zip(rows.tolist(), column.take(pa.array(rows)).to_pylist(), strict=True)
+        alive = {row: [one["set"] for one in sets if one["until"] > as_of] for row, sets in old}
+        joined = {row: sets for row, sets in alive.items() if sets and self.ima_set[row] != NO_SET}
         if not joined:
             return self._ima, self.ima_set
         learned, numbers = self._ima.with_unions([(int(self.ima_set[row]), *sets) for row, sets in joined.items()])
@@ -269,10 +269,18 @@ class References:
         set_of[list(joined)] = numbers
         return learned, set_of
 
+    def _at(self, as_of: datetime.datetime) -> _Allowed:
+        """What depends on the time, worked out once between any two times at which something ends."""
+        epoch = int(np.searchsorted(self._ends, to_micros(as_of), side="right"))
+        if epoch not in self._by_epoch:
+            self._by_epoch[epoch] = self._in_grace(as_of), self._ima_at(as_of)
+        return self._by_epoch[epoch]
+
     @cached_property
-    def _has_old_ima(self) -> bool:
-        lengths = pc.list_value_length(self._baselines.field("ima_superseded"))
-        return bool(pc.sum(lengths).as_py())
+    def _ends(self) -> npt.NDArray[np.int64]:
+        """The times at which something that was superseded is allowed no longer, in microseconds since 1970."""
+        of_ima = self._baselines.field("ima_superseded").flatten().field("until")
+        return np.unique(pa.concat_arrays([self._until, of_ima]).drop_null().cast(pa.int64()).to_numpy())
 
     @property
     def identity(self) -> Identity:
@@ -319,6 +327,9 @@ class References:
 
     def in_grace(self, as_of: datetime.datetime) -> npt.NDArray[np.uint32]:
         """Of each profile the PCRs, a bit each, that may still hold what was superseded, unless it was kept."""
+        return self._at(as_of)[0]
+
+    def _in_grace(self, as_of: datetime.datetime) -> npt.NDArray[np.uint32]:
         own = pc.fill_null(pc.and_not(pc.greater(self._until, pa.scalar(as_of, self._until.type)), self._keep), False)
         member = np.flatnonzero(own.to_numpy(zero_copy_only=False))
         of_set = np.searchsorted(self._set_at, member.astype(np.uint64), side="right") - 1
@@ -381,16 +392,3 @@ class References:
         sets = self._sets[bank]
         first, last = sets.set_at[PCRS * profile + pcr : PCRS * profile + pcr + 2]
         return sets.allowed[sets.members[int(first)]].tobytes() if last > first else None
-
-    def _bank_sets(self, bank: str) -> _Sets:
-        """Current members that lead to a value in this bank, and the values: one a sequence."""
-        size = BY_NAME[bank].size
-        columns = [table.field(f"value_{bank}") for table in self._sequences]
-        values = [np.frombuffer(c.buffers()[1], np.uint8)[size * c.offset :][: size * len(c)] for c in columns]
-        allowed = np.concatenate([np.zeros(0, np.uint8), *values]).reshape(-1, size)
-        valid = np.concatenate([np.zeros(0, np.bool_), *(c.is_valid().to_numpy(zero_copy_only=False) for c in columns)])
-        usable = valid[self._members] & self._until.is_null().to_numpy(zero_copy_only=False)
-        if usable.all():
-            return _Sets(self._set_at, self._members, allowed)
-        kept = np.concatenate([np.zeros(1, np.uint64), np.cumsum(usable, dtype=np.uint64)])
-        return _Sets(kept[self._set_at.astype(np.int64)], self._members[usable], allowed)
