@@ -253,6 +253,19 @@ def test_a_tampered_file_of_a_package_is_found_after_the_approval_too(packages):
     assert packages["tampered"] == {"full": ("untrusted", ["ima.changed"])}
 
 
+def test_some_files_are_approved_by_their_names(tmp_path):
+    story = Story(tmp_path / "some")
+    story.run("learn", story.boots({"full": "app-1/boot-1"}), "--policy", "log-only", "--activate")
+    upgraded = story.boots({"full": "app-1/boot-3"})
+    (offer,) = story.offers(upgraded)
+    paths = [file["path"] for file in offer["files"]]
+    words = ("baseline", "approve", upgraded, offer["id"], "--all", "--reason", "x", "--policy", "log-only")
+    assert story.run(*words, "--path", "/usr/bin/absent")[0] == 2
+    assert story.run(*words, *(word for path in paths[:2] for word in ("--path", path)))[0] == 0
+    left = story.offers(upgraded)
+    assert [file["path"] for offer in left for file in offer["files"]] == paths[2:]
+
+
 # What simpler schemes would trust.
 
 

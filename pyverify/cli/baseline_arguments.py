@@ -101,6 +101,8 @@ def _add_approve(
     parser.add_argument("--boot", metavar="MACHINE/BOOT", help="all that this boot differs in")
     words = "let this event of --boot, by its number in the log, have any digest from now on"
     parser.add_argument("--vary", metavar="EVENT", type=int, help=words)
+    words = "only this file of what has changed, and no event; may be repeated"
+    parser.add_argument("--path", metavar="PATH", action="append", default=[], help=words)
     parser.add_argument("--pending", action="store_true", help="activate baselines that wait for it")
     which = parser.add_argument_group("for which baselines (with --boot: default is its own machine)")
     which.add_argument("--machine", metavar="NAME", action="append", default=[])
