@@ -1,6 +1,7 @@
 """Record batches as Parquet holds them, brought to the source schema and checked row by row.
 
-The logs are not copied: offsets are widened, and views and dictionaries stay what they are.
+The logs are not copied: offsets are widened and dictionaries stay what they are. Views are laid out, for Arrow can
+take no rows out of them.
 """
 
 from __future__ import annotations
@@ -124,7 +125,7 @@ def _cast(array: Any, wanted: Any, *, keep: bool) -> Any:
         return array
     if pa.types.is_list(wanted):
         return _cast_list(array, wanted)
-    if keep and (pa.types.is_dictionary(found) or pa.types.is_binary_view(found)):
+    if keep and pa.types.is_dictionary(found):
         return array
     if pa.types.is_dictionary(found):
         array = array.dictionary_decode()
@@ -214,12 +215,7 @@ def _without_evidence(columns: dict[str, Any], mask: _Mask) -> dict[str, Any]:
         return {}
     keep = pa.array(np.arange(len(mask)), pa.int64(), mask=mask)
     names = ("event_log", "event_log_kind", "userspace_log", "ima", "quotes", "ak_cert", "ek_cert")
-    return {name: _without_view(columns[name]).take(keep) for name in names}
-
-
-def _without_view(array: Any) -> Any:
-    # Arrow has no take of views.
-    return array.cast(pa.large_binary()) if pa.types.is_binary_view(array.type) else array
+    return {name: columns[name].take(keep) for name in names}
 
 
 def _lengths(array: Any) -> _Sizes:
@@ -228,17 +224,8 @@ def _lengths(array: Any) -> _Sizes:
         of_value = _lengths(array.dictionary)
         indices = pc.fill_null(array.indices.cast(pa.int64()), -1).to_numpy(zero_copy_only=False)
         return np.asarray(np.append(of_value, 0)[indices], np.int64)
-    if pa.types.is_binary_view(array.type):
-        return _view_lengths(array)
     lengths = pc.fill_null(pc.binary_length(array), 0).cast(pa.int64())
     return np.asarray(lengths.to_numpy(zero_copy_only=False), np.int64)
-
-
-def _view_lengths(array: Any) -> _Sizes:
-    # Arrow Columnar Format, "Variable-size Binary View Layout": 16 bytes a value, the first four its length.
-    views = np.frombuffer(array.buffers()[1], "<i4").reshape(-1, 4)
-    lengths = views[array.offset : array.offset + len(array), 0].astype(np.int64)
-    return np.where(_true(array.is_null()), np.int64(0), lengths)
 
 
 def _list_bytes(column: Any) -> _Sizes:

@@ -44,7 +44,8 @@ class Source(Protocol):
         """Record batches of :func:`source_schema`, a row a boot, in an order that is always the same.
 
         Folders come sorted by name, members of a tar or zip in their order, Parquet in the order of the files.
-        ``event_log`` and ``userspace_log`` of Parquet stay views or dictionaries where they are.
+        ``event_log`` and ``userspace_log`` of Parquet stay dictionaries where the file is encoded so; rows can be taken
+        out of every column.
 
         Args:
             max_rows: rows of a batch at most.
