@@ -12,10 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pyverify.errors import ArchiveError
-from pyverify.evidence.columns import evidence_schema
 from pyverify.fleet import rows
 from pyverify.fleet.names import escape_path
-from pyverify.fleet.parquet_rows import COLUMNS, KEY_COLUMNS, conform, evidence_sizes, trouble_of_type
+from pyverify.fleet.parquet_rows import COLUMNS, READ, conform, evidence_sizes, trouble_of_type
 
 _EVIDENCE: Final = ("event_log", "userspace_log", "ima", "quotes")
 _BUFFER: Final = 1 << 20
@@ -49,13 +48,14 @@ class ParquetSource:
         return min(self._done, self._total), self._total
 
     def batches(
-        self, *, max_rows: int = 256, max_bytes: int = 32 << 20, columns: Literal["keys"] | None = None
+        self, *, max_rows: int = 256, max_bytes: int = 32 << 20, columns: Literal["keys", "files"] | None = None
     ) -> Iterator[Any]:
         """Record batches in the order of the files' names and rows; none spans two row groups."""
         rows.check_arguments(max_rows, max_bytes, columns)
-        return self._batches(max_rows, max_bytes, columns == rows.KEYS)
+        return self._batches(max_rows, max_bytes, columns)
 
-    def _batches(self, max_rows: int, max_bytes: int, keys: bool) -> Iterator[Any]:
+    def _batches(self, max_rows: int, max_bytes: int, wanted: str | None) -> Iterator[Any]:
+        keys = wanted == rows.KEYS
         self._done = 0
         for file in self._files:
             reader = _open(file.path)
@@ -63,8 +63,9 @@ class ParquetSource:
                 for group in range(reader.metadata.num_row_groups):
                     at = 0
                     batch_rows = max_rows if keys else _rows_within(max_bytes, reader, group, max_rows)
-                    for raw in _decoded(reader, file.path, group, batch_rows, KEY_COLUMNS if keys else COLUMNS):
-                        batch = conform(raw, _source(file.path, group, at, len(raw)), file=file.path, keys=keys)
+                    for raw in _decoded(reader, file.path, group, batch_rows, READ[wanted]):
+                        source = _source(file.path, group, at, len(raw))
+                        batch = conform(raw, source, file=str(file.path), wanted=wanted)
                         yield from _cut(batch, max_rows, max_bytes, keys)
                         at += len(raw)
                         self._done += len(raw)
@@ -117,8 +118,8 @@ def _checked(path: Path) -> int:
         raise ArchiveError(
             f"{path}: no evidence; it must have the columns machine and boot and one of {', '.join(_EVIDENCE)}"
         )
-    for field in evidence_schema():
-        if field.name in schema.names:
+    for field in rows.source_schema(rows.FILES):
+        if field.name in schema.names and field.name in COLUMNS:
             trouble = trouble_of_type(field, schema.field(field.name).type)
             if trouble is not None:
                 raise ArchiveError(f"{path}: {trouble}; write it again with that type")

@@ -18,7 +18,7 @@ from pyverify.fleet.tar import BLOCK, is_tar_header
 from pyverify.fleet.tar_source import TarSource
 from pyverify.fleet.zip_source import ZipSource
 
-__all__ = ["Source", "open_source", "source_schema"]
+__all__ = ["Archive", "Source", "open_source", "source_schema"]
 
 _KINDS: Final = "a folder of <machine>/<boot>/, a tar (.gz .xz .zst) or zip of it, or Parquet"
 _REFUSED: Final[tuple[tuple[bytes, str], ...]] = (
@@ -59,7 +59,19 @@ class Source(Protocol):
         """
 
 
-def open_source(path: str | os.PathLike[str]) -> Source:
+class Archive(Source, Protocol):
+    """A source that is on disk or in an object store."""
+
+    def batches(
+        self, *, max_rows: int = 256, max_bytes: int = 32 << 20, columns: Literal["keys", "files"] | None = None
+    ) -> Iterator[Any]:
+        """As of a :class:`Source`; "files" adds the members by name, with what no column holds of them.
+
+        That is all that it takes to write the same files again.
+        """
+
+
+def open_source(path: str | os.PathLike[str]) -> Archive:
     """Open an archive of evidence: a folder tree, a tar or zip of it, a Parquet file or a folder of such files.
 
     What it is, is decided by its content and not by its name.
@@ -84,7 +96,7 @@ def open_source(path: str | os.PathLike[str]) -> Source:
         raise ArchiveError(f"{path}: cannot be opened ({reason}); check the path and its permissions") from error
 
 
-def _open_file(path: Path, start: bytes) -> Source:
+def _open_file(path: Path, start: bytes) -> Archive:
     if start.startswith(b"PAR1"):
         return ParquetSource(path, [path])
     if start.startswith((b"PK\3\4", b"PK\5\6")):
@@ -101,7 +113,7 @@ def _open_file(path: Path, start: bytes) -> Source:
     raise ArchiveError(f"{path}: {what}; give {_KINDS}")
 
 
-def _open_folder(path: Path) -> Source:
+def _open_folder(path: Path) -> Archive:
     files = _parquet_files(path)
     return ParquetSource(path, files) if files else FolderSource(path)
 

@@ -42,7 +42,7 @@ class TarSource:
         return min(self._total, self._done if stream is None else stream.position), self._total
 
     def batches(
-        self, *, max_rows: int = 256, max_bytes: int = 32 << 20, columns: Literal["keys"] | None = None
+        self, *, max_rows: int = 256, max_bytes: int = 32 << 20, columns: Literal["keys", "files"] | None = None
     ) -> Iterator[Any]:
         """Record batches of the boots in the order of the members."""
         rows.check_arguments(max_rows, max_bytes, columns)
