@@ -9,13 +9,19 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from pyverify.appraise.policy import Policy
-from pyverify.fleet.sources import Source
 
 _QUIET_SECONDS: Final = 10
 """Between two lines of progress where standard error is no terminal."""
+
+
+class HasProgress(Protocol):
+    """What is read, and says how far it has been."""
+
+    def progress(self) -> tuple[int, int]:
+        """``(done, total)``."""
 
 
 def policy_of(args: argparse.Namespace) -> Policy:
@@ -34,7 +40,7 @@ def as_of(args: argparse.Namespace) -> datetime.datetime:
 
 
 @contextlib.contextmanager
-def progress(source: Source, unit: str) -> Iterator[Callable[[int], None]]:
+def progress(source: HasProgress, unit: str) -> Iterator[Callable[[int], None]]:
     """Shows how far a source has been read, with rate and remaining time, on standard error.
 
     Yields:
@@ -59,7 +65,7 @@ def progress(source: Source, unit: str) -> Iterator[Callable[[int], None]]:
         yield update
 
 
-def _quiet_progress(source: Source, unit: str) -> Callable[[int], None]:
+def _quiet_progress(source: HasProgress, unit: str) -> Callable[[int], None]:
     start = last = time.monotonic()
 
     def update(rows: int) -> None:

@@ -185,6 +185,18 @@ def _add_replay(commands: Any) -> None:
     replay.add_argument("--isa", metavar="NAME", help="force a variant of the hash kernels (see `pyverify info`)")
 
 
+def _add_pack(commands: Any) -> None:
+    archive = "folder, tar (.gz .zst .xz), zip or Parquet of evidence"
+    pack = _command(commands, "pack", "pack:pack", "write archives of evidence as Parquet, to be kept for years")
+    pack.add_argument("archives", metavar="ARCHIVE", nargs="+", help=archive)
+    words = "folder of part files, or one file where it ends in .parquet; it appears when it is whole"
+    pack.add_argument("-o", "--output", metavar="OUT", required=True, help=words)
+    pack.add_argument("--partition", choices=("date",), help="a folder a day, by collected_at")
+    unpack = _command(commands, "unpack", "pack:unpack", "write an archive as a folder of MACHINE/BOOT/MEMBER")
+    unpack.add_argument("source", metavar="ARCHIVE", help=archive)
+    unpack.add_argument("-o", "--output", metavar="OUT", required=True, help="folder; it appears when it is whole")
+
+
 def _add_cohorts(commands: Any) -> None:
     words = "group the machines of an archive that boot alike, the odd ones first"
     cohorts = _command(commands, "cohorts", "cohorts:cohorts", words)
@@ -237,6 +249,7 @@ def build_parser() -> argparse.ArgumentParser:
         "machines", metavar="MACHINE", nargs="*", help="these only (default: all that are not trusted)"
     )
 
+    _add_pack(commands)
     _add_cohorts(commands)
     _add_hunt(commands)
     _add_enroll(commands)

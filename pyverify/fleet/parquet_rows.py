@@ -213,8 +213,9 @@ def _names(column: Any, what: str, faults: _Faults, recorded: _Mask) -> Any:
     names = []
     for name, was_escaped in zip(raw.to_pylist(), recorded.tolist(), strict=True):
         text = None if name is None else name.decode("utf-8", "surrogateescape")
-        shown = text is None or (was_escaped and _SHOWN.fullmatch(text))
-        names.append(text if shown else escape_name(text))
+        if text is not None and not (was_escaped and _SHOWN.fullmatch(text)):
+            text = escape_name(text)
+        names.append(text)
     return pa.array(names, pa.string())
 
 
