@@ -6,11 +6,14 @@ Commands import what they need when they run, so that ``inspect`` and ``replay``
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime
 import importlib
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from pyverify.cli.baseline_arguments import add_baseline
@@ -185,6 +188,17 @@ def _add_replay(commands: Any) -> None:
     replay.add_argument("--isa", metavar="NAME", help="force a variant of the hash kernels (see `pyverify info`)")
 
 
+def _add_run_options(verify: argparse.ArgumentParser) -> None:
+    verify.add_argument("-o", "--output", metavar="FILE", help="write here; it appears when it is whole")
+    words = "go on where a run with the same -o was interrupted: verdicts that are finished are kept beside FILE"
+    verify.add_argument("--resume", action="store_true", help=words)
+    words = "a verdict for every machine that sent nothing, of those in the store or of a file's lines"
+    verify.add_argument("--expect", metavar="store|FILE", help=words)
+    words = "when to exit with 1 or 3: only if something is untrusted, or never (default: unmeasured, so for anything)"
+    verify.add_argument("--fail-on", choices=("untrusted", "unmeasured", "never"), default="unmeasured", help=words)
+    verify.add_argument("--summary", metavar="FILE", help="counts, times, ids and the exit code as JSON")
+
+
 def _add_pack(commands: Any) -> None:
     archive = "folder, tar (.gz .zst .xz), zip or Parquet of evidence"
     pack = _command(commands, "pack", "pack:pack", "write archives of evidence as Parquet, to be kept for years")
@@ -241,7 +255,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_job_options(verify)
     verify.add_argument("--jobs", metavar="N", type=_positive, help="threads (default: the processors there are)")
     verify.add_argument("--format", choices=("table", "json", "jsonl", "parquet"), default="table")
-    verify.add_argument("-o", "--output", metavar="FILE", help="write here instead of to standard output")
+    _add_run_options(verify)
 
     explain = _command(commands, "explain", "explain:explain", "say in words why machines are not trusted")
     _add_job_options(explain)
@@ -268,6 +282,32 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit code: 0 done, 1 the answer is no, 2 usage, 3 unreadable input, 4 internal."""
     args = build_parser().parse_args(argv)
+    with _ended_by_sigterm():
+        return _run(args)
+
+
+class _TerminatedError(KeyboardInterrupt):
+    """SIGTERM: as an interrupt, but for the exit code."""
+
+
+@contextlib.contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """SIGTERM ends what runs here as an interrupt does, so that nothing is left half written."""
+    mine = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+    def end(*_: object) -> None:
+        raise _TerminatedError
+
+    if mine:
+        signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        if mine:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _run(args: argparse.Namespace) -> int:
     module, function = args.run.split(":")
     on_archive = "archive" in args
     try:
@@ -286,9 +326,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _complain(error, INTERNAL)
     except Exception as error:
         return _complain(f"internal error, please report it: {type(error).__name__}: {error}", INTERNAL)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print("pyverify: interrupted; nothing was left half written", file=sys.stderr)
-        return 128 + 2
+        return 128 + (signal.SIGTERM if isinstance(stop, _TerminatedError) else signal.SIGINT)
     return code
 
 

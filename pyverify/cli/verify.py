@@ -4,54 +4,75 @@ from __future__ import annotations
 
 import argparse
 import io
+import json
+import platform
 import sys
+import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
+from pyverify.appraise.policy import Policy
 from pyverify.baseline.booted import remember
 from pyverify.baseline.ledger import Ledger
-from pyverify.baseline.store import Store
-from pyverify.cli.archive import as_of, policy_of, progress
+from pyverify.cli.archive import policy_of, progress
 from pyverify.cli.lines import legend, verdict_line
-from pyverify.errors import ArchiveError
+from pyverify.cli.resume import Run, run_of
+from pyverify.cli.stores import open_store
+from pyverify.errors import ArchiveError, OutputError
 from pyverify.evidence.text import escape
+from pyverify.fleet.expected import machines_of, read_machines
 from pyverify.fleet.job import Summary, default_jobs, run
 from pyverify.fleet.sources import open_source
 from pyverify.output.tables import verdict_writer, whole_file
 
+_OUTCOMES = ("trusted", "untrusted", "unmeasured", "error")
+_UNREADABLE = 4
+
 
 def verify(args: argparse.Namespace) -> int:
     """Appraises an archive against the store; the exit code says what came of it."""
-    policy, now, start = policy_of(args), as_of(args), time.monotonic()
+    policy, start = policy_of(args), time.monotonic()
     source = open_source(args.archive)
+    listed = set() if args.expect in (None, "store") else read_machines(Path(args.expect))
     broken: ArchiveError | None = None
-    with Store.open(args.store) as store, progress(source, "boots") as update:
-        references = store.references()
-        summary = Summary(policy.name, references.id, now)
-        rows = run(
-            source,
-            references=references,
-            policy=policy,
-            as_of=now,
-            jobs=args.jobs or default_jobs(),
-            summary=summary,
-            ledger=Ledger(store),
-            remember=partial(remember, store),
-            watch=update,
-        )
-        try:
-            if args.format == "table":
-                _print_table(rows, args.output)
-            else:
-                with verdict_writer(args.format, args.output) as write:
-                    for batch in rows:
-                        write(batch)
-        except ArchiveError as error:
-            broken = error
-    _print_summary(summary, time.monotonic() - start)
+    with open_store(args) as store, run_of(args, store, policy) as this:
+        summary = Summary(policy.name, this.references.id, this.as_of)
+        with progress(source, "boots", lambda: _words(summary.so_far)) as update:
+            rows = run(
+                source,
+                references=this.references,
+                policy=policy,
+                as_of=this.as_of,
+                jobs=args.jobs or default_jobs(),
+                summary=summary,
+                ledger=Ledger(store),
+                remember=partial(remember, store),
+                watch=update,
+                journal=this.journal,
+                expected=machines_of(this.references, this.as_of) if args.expect == "store" else listed,
+            )
+            try:
+                _write(rows, args, this)
+            except ArchiveError as error:
+                broken = error
+            except BrokenPipeError:
+                raise
+            except OSError as error:
+                where, why = args.output or "standard output", error.strerror or error
+                waiting = f"that of {tempfile.gettempdir()}, where verdicts wait for the last row"
+                raise OutputError(f"{where}: cannot be written ({why}); see to its disk, and to {waiting}") from error
+    seconds = time.monotonic() - start
+    code = summary.exit_code_if(args.fail_on) if broken is None else _UNREADABLE
+    _print_summary(summary, seconds)
+    if args.summary is not None:
+        _write_summary(args, summary, policy, seconds, code)
     if not summary.rows:
         print(
             f"pyverify: {escape(args.archive)} holds no boots: is it MACHINE/BOOT/binary_bios_measurements?",
@@ -59,13 +80,22 @@ def verify(args: argparse.Namespace) -> int:
         )
     if broken is not None:
         raise broken
-    return summary.exit_code
+    return code
 
 
-def _print_table(verdicts: Iterator[pa.RecordBatch], output: str | None) -> None:
+def _write(rows: Iterator[pa.RecordBatch], args: argparse.Namespace, this: Run) -> None:
+    if args.format == "table":
+        _print_table(rows, args.output, this.folder)
+        return
+    with verdict_writer(args.format, args.output, this.folder) as write:
+        for batch in rows:
+            write(batch)
+
+
+def _print_table(verdicts: Iterator[pa.RecordBatch], output: str | None, folder: Path | None) -> None:
     from rich.console import Console
 
-    with whole_file(output) as file:
+    with whole_file(output, folder) as file:
         text = io.TextIOWrapper(file, encoding="utf-8", write_through=True)
         try:
             wide = not file.isatty()
@@ -81,15 +111,41 @@ def _print_table(verdicts: Iterator[pa.RecordBatch], output: str | None) -> None
             text.detach()
 
 
+def _words(outcomes: Counter[str]) -> str:
+    return ", ".join(f"{outcomes[name]:,} {name}" for name in _OUTCOMES if outcomes[name])
+
+
 def _print_summary(summary: Summary, seconds: float) -> None:
-    counts = ", ".join(
-        f"{summary.outcomes[name]:,} {name}"
-        for name in ("trusted", "untrusted", "unmeasured", "error")
-        if summary.outcomes[name]
-    )
+    kept = f" · {summary.kept:,} kept of the run before" if summary.kept else ""
     print(
-        f"{summary.rows:,} boots: {counts or 'nothing to judge'} · policy {summary.policy} · as of "
+        f"{summary.rows:,} boots: {_words(summary.outcomes) or 'nothing to judge'} · policy {summary.policy} · as of "
         f"{summary.as_of.isoformat(timespec='seconds')} · references {summary.references_id.hex()[:12]} · "
-        f"{seconds:.1f} s, {summary.rows / max(seconds, 1e-9):,.0f}/s",
+        f"{seconds:.1f} s, {summary.rows / max(seconds, 1e-9):,.0f}/s{kept}",
         file=sys.stderr,
     )
+
+
+def _write_summary(args: argparse.Namespace, summary: Summary, policy: Policy, seconds: float, code: int) -> None:
+    """What a run came to, for machines; ``rows`` counts verdicts, those on machines that sent nothing too."""
+    facts: dict[str, Any] = {
+        "schema_version": 1,
+        "archive": args.archive,
+        "output": args.output,
+        "rows": summary.rows,
+        "outcomes": {name: summary.outcomes[name] for name in _OUTCOMES},
+        "kept_rows": summary.kept,
+        "seconds": round(seconds, 3),
+        "rows_per_second": round(summary.rows / max(seconds, 1e-9), 1),
+        "policy": policy.name,
+        "policy_id": policy.id.hex(),
+        "references_id": summary.references_id.hex(),
+        "as_of": summary.as_of.isoformat().replace("+00:00", "Z"),
+        "fail_on": args.fail_on,
+        "exit_code": code,
+        "versions": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("pyverify", "pyarrow", "numpy")},
+        },
+    }
+    with whole_file(args.summary) as file:
+        file.write(json.dumps(facts, indent=1).encode() + b"\n")
