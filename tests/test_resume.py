@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -51,28 +52,19 @@ def fleet(run: Any, tmp_path: Path) -> Path:
     return tmp_path / "archive"
 
 
-def stopping_after(
-    batches: int, monkeypatch: pytest.MonkeyPatch, error: type[BaseException] = KeyboardInterrupt
-) -> Any:
+def interrupt(run: Any, *arguments: object, batches: int = 9) -> tuple[int, str]:
+    """A run that is interrupted while it reads."""
     true_batches = FolderSource.batches
 
     def stopping(self: FolderSource, **options: Any) -> Any:
         for number, batch in enumerate(true_batches(self, **options)):
             if number == batches:
-                raise error
+                raise KeyboardInterrupt
             yield batch
 
-    patched = pytest.MonkeyPatch()
-    patched.setattr(FolderSource, "batches", stopping)
-    return patched
-
-
-def interrupt(run: Any, *arguments: object, batches: int = 9) -> tuple[int, str]:
-    patched = stopping_after(batches, pytest.MonkeyPatch())
-    try:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(FolderSource, "batches", stopping)
         code, _, err = run("verify", *arguments)
-    finally:
-        patched.undo()
     return code, err
 
 
@@ -168,63 +160,90 @@ def test_a_broken_journal_is_told(run: Any, fleet: Path, tmp_path: Path) -> None
 
 
 SCRIPT = """
-import os, random, sys, threading, time
+import json, os, sys, threading, time
 from pyverify.cli.main import main
-import pyarrow.parquet, pyarrow.compute, sqlalchemy, rich.console, rich.progress
+import pyarrow.parquet, pyarrow.compute, rich.console, rich.progress
 import pyverify.cli.verify
-from pyverify.fleet import folder, job, journal, quote_facts
+from pyverify.fleet import folder, job, journal
 job.BATCH_ROWS, journal._PART_ROWS = 2, 4
-read = folder.FolderSource.batches
+read, spent = folder.FolderSource.batches, job.spent
 def slowly(self, **options):
     for batch in read(self, **options):
         time.sleep(0.01)
         yield batch
-folder.FolderSource.batches = slowly
-spent = job.spent
 def spent_slowly(*arguments):
     time.sleep(0.01)
     return spent(*arguments)
-job.spent = spent_slowly
-after = float(sys.argv[1])
-if after:
-    threading.Thread(target=lambda: (time.sleep(after), os.kill(os.getpid(), int(sys.argv[2]))), daemon=True).start()
-start = time.monotonic()
-code = main(sys.argv[3:])
-print(time.monotonic() - start)
-sys.exit(code)
+folder.FolderSource.batches, job.spent = slowly, spent_slowly
+for line in sys.stdin:
+    after, by, argv = json.loads(line)
+    began, child = time.monotonic(), os.fork()
+    if not child:
+        sys.stdout = sys.stderr = open("said", "w")
+        if by:
+            threading.Thread(target=lambda: (time.sleep(after), os.kill(os.getpid(), by)), daemon=True).start()
+        code = main(argv)
+        sys.stdout.flush()
+        os._exit(code)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    print(json.dumps([code, time.monotonic() - began]), flush=True)
 """
+"""Runs each line of its input in a child, which a signal ends after so many seconds; slowed down, in small batches."""
 
 
-def start(*arguments: object, after: float = 0, by: int = signal.SIGKILL) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", SCRIPT, str(after), str(int(by)), "verify", *map(str, arguments)]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+class Runs:
+    """Runs of ``verify`` in processes of their own, without waiting for imports each time."""
+
+    def __init__(self) -> None:
+        command, environment = [sys.executable, "-c", SCRIPT], os.environ | {"PYTHONPATH": str(ROOT)}
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment)
+
+    def __call__(self, *arguments: object, after: float = 0, by: int = 0) -> tuple[int, float]:
+        """Exit code, or the signal below 0, and seconds; what it said is in the file ``said``."""
+        assert self._process.stdin and self._process.stdout
+        self._process.stdin.write(json.dumps([after, int(by), ["verify", *map(str, arguments)]]) + "\n")
+        self._process.stdin.flush()
+        code, seconds = json.loads(self._process.stdout.readline())
+        return code, seconds
+
+    def close(self) -> None:
+        self._process.communicate()
 
 
-def kill_often(arguments: tuple[object, ...], kills: int, seed: int, whole: list[dict[str, Any]], fresh: Any) -> None:
+@pytest.fixture
+def runs(small_batches: None) -> Iterator[Runs]:
+    found = Runs()
+    yield found
+    found.close()
+
+
+def kill_often(
+    runs: Runs, arguments: tuple[object, ...], kills: int, whole: list[dict[str, Any]], fresh: Any = lambda: None
+) -> None:
     """Kills a run at random moments, and each that goes on with it; whatever comes out equals the undisturbed one."""
-    chance = random.Random(seed)
-    lasts = float(start(*arguments, "-o", "v.jsonl").stdout)
+    chance = random.Random(1)
+    _, lasts = runs(*arguments, "-o", "v.jsonl")
     assert rows_of(Path("v.jsonl")) == whole
     done = 0
     while done < kills:
         Path("v.jsonl").unlink()
         fresh()
         while True:
-            after = chance.uniform(0.01, lasts) if done < kills else 0
-            ended = start(*arguments, "-o", "v.jsonl", "--resume", after=after)
-            if ended.returncode != -signal.SIGKILL:
+            by = signal.SIGKILL if done < kills else 0
+            code, _ = runs(*arguments, "-o", "v.jsonl", "--resume", after=chance.uniform(0.01, lasts), by=by)
+            if code != -signal.SIGKILL:
                 break
             done += 1
             if Path("v.jsonl").exists():  # killed after the end
                 break
-        assert rows_of(Path("v.jsonl")) == whole, ended.stderr
+        assert rows_of(Path("v.jsonl")) == whole, Path("said").read_text()
         shutil.rmtree("v.jsonl.partial", ignore_errors=True)
 
 
-def test_killed_twenty_times_the_verdicts_are_those_of_an_undisturbed_run(run: Any, fleet: Path) -> None:
+def test_killed_twenty_times_the_verdicts_are_those_of_an_undisturbed_run(run: Any, runs: Runs, fleet: Path) -> None:
     run("verify", fleet, *LOG_ONLY, *DAY_2, "-o", "whole.jsonl")
-    kill_often((fleet, *LOG_ONLY, *DAY_2), 20, 1, rows_of(Path("whole.jsonl")), lambda: None)
+    kill_often(runs, (fleet, *LOG_ONLY, *DAY_2), 20, rows_of(Path("whole.jsonl")))
 
 
 @pytest.fixture
@@ -245,7 +264,8 @@ def quoted(run: Any, tmp_path: Path) -> Path:
         answer = machine.quote(nonce=old if number == 5 else new)
         lay_out(tmp_path / "archive", machine.name, "b2", machine.log, answer, seq=2)
         if number == 3:  # another quote for the same nonce
-            again = machine.quote(nonce=new, clock=99_999)
+            machine.tpm.clock += 1
+            again = machine.quote(nonce=new)
             lay_out(tmp_path / "archive", machine.name, "b3", machine.log, again, seq=3)
     assert run("learn", "first", *DAY_1, "--activate")[0] == 0
     shutil.copy("pyverify.db", "before.db")
@@ -292,26 +312,27 @@ def test_a_run_that_is_killed_while_it_spends_nonces_spends_each_once(run: Any, 
     assert run("verify", *arguments, "-o", "v.jsonl", "--resume")[0] in (2, 4)
 
 
-def test_killed_in_both_passes_the_verdicts_are_those_of_an_undisturbed_run(run: Any, quoted: Path) -> None:
+def test_killed_in_both_passes_the_verdicts_are_those_of_an_undisturbed_run(run: Any, runs: Runs, quoted: Path) -> None:
     arguments = (quoted, "--format", "jsonl", *LATER)
     run("verify", *arguments, "-o", "whole.jsonl")
-    shutil.copy("before.db", "pyverify.db")
 
     def fresh() -> None:
         for path in Path().glob("pyverify.db-*"):
             path.unlink()
         shutil.copy("before.db", "pyverify.db")
 
-    kill_often(arguments, 20, 2, rows_of(Path("whole.jsonl")), fresh)
+    fresh()
+    kill_often(runs, arguments, 20, rows_of(Path("whole.jsonl")), fresh)
 
 
 @pytest.mark.parametrize(("by", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_signals_end_a_run_cleanly(fleet: Path, tmp_path: Path, by: int, code: int) -> None:
-    for output in (("-o", "v.jsonl"), ()):
-        ended = start(fleet, *LOG_ONLY, *DAY_2, *output, "--summary", "s.json", after=0.12, by=by)
-        assert ended.returncode == code, ended.stderr
-        assert "Traceback" not in ended.stderr
-        assert "nothing was left half written" in ended.stderr
+def test_signals_end_a_run_cleanly(runs: Runs, fleet: Path, tmp_path: Path, by: int, code: int) -> None:
+    for output in (("-o", "v.jsonl"), ("-o", "-")):
+        ended, _ = runs(fleet, *LOG_ONLY, *DAY_2, *output, "--summary", "s.json", after=0.12, by=by)
+        said = Path("said").read_text()
+        assert ended == code, said
+        assert "Traceback" not in said
+        assert "nothing was left half written" in said
         assert not (tmp_path / "v.jsonl").exists()
         assert not (tmp_path / "s.json").exists()
 

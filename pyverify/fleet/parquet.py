@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import io
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -15,6 +16,7 @@ from pyverify.errors import ArchiveError
 from pyverify.fleet import rows
 from pyverify.fleet.names import escape_path
 from pyverify.fleet.parquet_rows import COLUMNS, READ, conform, evidence_sizes, trouble_of_type
+from pyverify.fleet.places import Place, open_bytes
 
 _EVIDENCE: Final = ("event_log", "userspace_log", "ima", "quotes")
 _BUFFER: Final = 1 << 20
@@ -25,14 +27,14 @@ _DECODED: Final = 1 << 30
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    path: Path
+    path: Place
     n_rows: int
 
 
 class ParquetSource:
     """A Parquet file or data set."""
 
-    def __init__(self, path: Path, files: list[Path]) -> None:
+    def __init__(self, path: Place, files: Sequence[Place]) -> None:
         self._path = path
         self._files = [_File(file, _checked(file)) for file in files]
         self._total = sum(file.n_rows for file in self._files)
@@ -73,17 +75,22 @@ class ParquetSource:
                 reader.close()
 
 
-def _open(path: Path) -> Any:
+def _open(path: Place) -> Any:
     if not path.is_file():  # a link to a device would never end
         raise ArchiveError(f"{path}: is not a regular file; remove it from the data set")
     try:
-        reader = pq.ParquetFile(path, buffer_size=_BUFFER, pre_buffer=False)
+        reader = pq.ParquetFile(_file(path), buffer_size=_BUFFER, pre_buffer=False)
         if not (repeating := [name for name in _LARGE if _has_dictionary(reader.metadata, name)]):
             return reader
         reader.close()
-        return pq.ParquetFile(path, buffer_size=_BUFFER, pre_buffer=False, read_dictionary=repeating)
+        return pq.ParquetFile(_file(path), buffer_size=_BUFFER, pre_buffer=False, read_dictionary=repeating)
     except (OSError, pa.ArrowException) as error:
         raise _broken(path, error) from error
+
+
+def _file(path: Place) -> Any:
+    """What Arrow opens: paths by itself, without the interpreter's lock."""
+    return path if isinstance(path, Path) else pa.PythonFile(io.BufferedReader(open_bytes(path), _BUFFER), mode="r")
 
 
 def _has_dictionary(metadata: Any, name: str) -> bool:
@@ -97,11 +104,11 @@ def _has_dictionary(metadata: Any, name: str) -> bool:
     return any(column.has_dictionary_page and column.path_in_schema == name for column in columns)
 
 
-def _broken(path: Path, error: Exception) -> ArchiveError:
+def _broken(path: Place, error: Exception) -> ArchiveError:
     return ArchiveError(f"{path}: truncated or broken as Parquet ({error}); copy or write it again")
 
 
-def _checked(path: Path) -> int:
+def _checked(path: Place) -> int:
     """Rows of a file whose columns are of the right types."""
     reader = _open(path)
     try:
@@ -136,7 +143,7 @@ def _rows_within(max_bytes: int, reader: Any, group: int, max_rows: int) -> int:
     return int(max(1, min(max_rows, max_bytes // max(1, per_row), _DECODED // max(1, lists))))
 
 
-def _decoded(reader: Any, path: Path, group: int, batch_rows: int, columns: tuple[str, ...]) -> Iterator[Any]:
+def _decoded(reader: Any, path: Place, group: int, batch_rows: int, columns: tuple[str, ...]) -> Iterator[Any]:
     try:
         wanted = [name for name in columns if name in reader.schema_arrow.names]
         yield from reader.iter_batches(batch_size=batch_rows, row_groups=[group], columns=wanted)
@@ -144,7 +151,7 @@ def _decoded(reader: Any, path: Path, group: int, batch_rows: int, columns: tupl
         raise _broken(path, error) from error
 
 
-def _source(path: Path, group: int, first: int, n: int) -> Any:
+def _source(path: Place, group: int, first: int, n: int) -> Any:
     return rows.source_column(
         pa.repeat(pa.scalar(escape_path(str(path))), n),
         pa.repeat(pa.scalar(group, pa.int32()), n),

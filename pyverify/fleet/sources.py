@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol
+from urllib.parse import unquote, urlsplit
 
 from pyverify.errors import ArchiveError
 from pyverify.fleet.folder import FolderSource
 from pyverify.fleet.members import recognise
 from pyverify.fleet.parquet import ParquetSource
+from pyverify.fleet.places import Place, open_bytes
+from pyverify.fleet.remote import RemoteFolderSource, locate, parquet_files
 from pyverify.fleet.rows import source_schema
 from pyverify.fleet.streams import MAGIC
 from pyverify.fleet.tar import BLOCK, is_tar_header
@@ -74,29 +78,56 @@ class Archive(Source, Protocol):
 def open_source(path: str | os.PathLike[str]) -> Archive:
     """Open an archive of evidence: a folder tree, a tar or zip of it, a Parquet file or a folder of such files.
 
-    What it is, is decided by its content and not by its name.
+    What it is, is decided by its content and not by its name. It may be the URL of an object store (a string with
+    ``://``), which fsspec and its driver must be installed for, unless it is ``file://``.
 
     Raises:
         ArchiveError: it is not there, cannot be read, is of no known kind, or is broken as a container.
     """
-    path = Path(path)
+    place = Path(path)
     try:
-        mode = path.stat().st_mode
-        if stat.S_ISDIR(mode):
-            return _open_folder(path)
-        if not stat.S_ISREG(mode):
-            raise ArchiveError(f"{path}: is neither a file nor a folder; give {_KINDS}")
-        with path.open("rb") as file:
-            start = file.read(BLOCK)
-        return _open_file(path, start)
+        if isinstance(path, str) and "://" in path:
+            if not path.startswith("file://"):
+                return _open_remote(path)
+            place = Path(unquote(urlsplit(path).path))
+        return _open_local(place)
     except FileNotFoundError as error:
-        raise ArchiveError(f"{path}: does not exist; check the path") from error
+        raise ArchiveError(f"{_shown(path)}: does not exist; check the path") from error
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise ArchiveError(f"{path}: cannot be opened ({reason}); check the path and its permissions") from error
+        raise ArchiveError(
+            f"{_shown(path)}: cannot be opened ({reason}); check the path and its permissions"
+        ) from error
 
 
-def _open_file(path: Path, start: bytes) -> Archive:
+def _shown(path: str | os.PathLike[str]) -> str:
+    """A path or URL for messages: what stands before ``@`` in a URL may be a secret."""
+    scheme, mark, rest = str(path).partition("://")
+    return f"{scheme}{mark}{rest.rpartition('@')[2]}" if mark else str(path)
+
+
+def _open_remote(url: str) -> Archive:
+    place, is_folder = locate(url)
+    if is_folder:
+        files = parquet_files(place)
+        return ParquetSource(place, files) if files else RemoteFolderSource(place)
+    with open_bytes(place) as file:
+        start = io.BufferedReader(file).read(BLOCK)
+    return _open_file(place, start)
+
+
+def _open_local(path: Path) -> Archive:
+    mode = path.stat().st_mode
+    if stat.S_ISDIR(mode):
+        return _open_folder(path)
+    if not stat.S_ISREG(mode):
+        raise ArchiveError(f"{path}: is neither a file nor a folder; give {_KINDS}")
+    with path.open("rb") as file:
+        start = file.read(BLOCK)
+    return _open_file(path, start)
+
+
+def _open_file(path: Place, start: bytes) -> Archive:
     if start.startswith(b"PAR1"):
         return ParquetSource(path, [path])
     if start.startswith((b"PK\3\4", b"PK\5\6")):
