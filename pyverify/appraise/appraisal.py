@@ -82,7 +82,7 @@ def verify(
     appraisal = Appraisal(evidence_batch([evidence]), references, policy, now)
     verdict = Verdict.from_row(appraisal.verdicts().to_pylist()[0])
     boots = appraisal.booted().to_pylist()
-    verdict = replace(verdict, reached=tuple(one for boot in boots for one in reached_in(boot, references)))
+    verdict = replace(verdict, reached=tuple(one for boot in boots for one in reached_in(boot, references, now)))
     if policy.quote == "fresh" and verdict.attested == "quote":
         return verdict.until_spent(appraisal.claims(0), policy.age_limit)
     return verdict

@@ -1,0 +1,72 @@
+"""Machines, archives and arguments that try to get more from a change of baselines than was approved."""
+
+from __future__ import annotations
+
+import datetime
+
+from attested_machine import DEFAULT, HOUR, Machine, stands, store_of
+from attested_machine import NOW as ASKED
+from conftest import entry, small_log
+from test_baseline import BANKS, baseline
+from test_lifecycle import ALL, NOW, OLD, WHO, kernel_edit, sequences
+from test_superseded import NEW_LOG, OLD_LOG, approve, job, store
+from tpm_in_python import Tpm
+
+from pyverify import verify
+from pyverify.baseline.booted import remember
+from pyverify.baseline.edits import edits
+from pyverify.baseline.identity import Challenge
+from pyverify.baseline.ledger import Ledger
+from pyverify.baseline.lifecycle import Lifecycle
+
+__all__ = ["store"]
+
+GRUBENV = entry(8, 0xD, b"grubenv", BANKS)
+
+
+def test_a_step_back_stays_one_when_an_event_is_let_vary(store):
+    old, new = small_log(BANKS, extra=GRUBENV), small_log(BANKS, extra=GRUBENV, command_line=b"quiet splash")
+    store.add([baseline("x", old)], action="learn")
+    approve(store)
+    assert job(store, ("x", "2", 2, new))["2"][0] == "trusted"
+    assert job(store, ("x", "3", 3, old))["3"][0] == "untrusted"
+    Lifecycle(store).vary(ALL, 8, 1, (0xD, "grubenv"), **WHO)
+    assert job(store, ("x", "3", 3, old))["3"][0] == "untrusted"
+
+
+def test_of_two_superseded_values_the_older_is_a_step_back_within_a_job_and_later(store):
+    approve(store)
+    change = edits(8, sequences(command_line=b"quiet splash")[8], sequences(command_line=b"third")[8])
+    Lifecycle(store).approve(ALL, change, at=NOW, old=OLD, **WHO)
+    found = job(store, ("m", "1", 1, NEW_LOG), ("m", "2", 2, OLD_LOG), ("n", "3", 1, OLD_LOG), ("n", "4", 2, NEW_LOG))
+    assert {boot: verdict for boot, (verdict, _) in found.items()} == {
+        "1": "trusted",
+        "2": "untrusted",
+        "3": "trusted",
+        "4": "trusted",
+    }
+    assert job(store, ("n", "5", 3, OLD_LOG))["5"][0] == "untrusted"
+    assert job(store, ("n", "6", 4, NEW_LOG))["6"][0] == "trusted"
+
+
+def test_a_number_that_a_machine_gives_its_boot_does_not_let_it_go_back_unseen(tmp_path):
+    """It sends the new with an unasked quote and a huge number, and then, freshly asked, the old with a small one."""
+    machine = Machine(challenges=[])
+    machine.challenges.clear()
+    new = small_log(list(machine.banks), command_line=b"quiet splash")
+    with store_of(tmp_path / "s.db", machine) as store:
+        Lifecycle(store).approve(ALL, [kernel_edit()], at=ASKED, old=OLD, **WHO)
+        old_tpm, machine.tpm = machine.tpm, Tpm.booted(new, owner=machine.name)
+        unasked = machine.evidence(machine.quote(nonce=b"unasked"), event_log=new, boot="new", boot_seq=1 << 40)
+        verdict = verify(unasked, references=store.references(), policy=DEFAULT, as_of=ASKED)
+        assert not verdict.trusted and verdict.reached
+        remember(store, verdict.reached)
+        machine.tpm = old_tpm
+        now = datetime.datetime.now(datetime.UTC)
+        Ledger(store).add([Challenge(machine.key.name, machine.nonce, now + HOUR, machine.name)])
+        verdict = verify(
+            machine.evidence(boot_seq=1), references=store.references(), policy=DEFAULT, as_of=now + 2 * HOUR
+        )
+        assert stands(verdict).attested == "quote"
+        assert not stands(verdict).trusted
+        assert "baseline.rolled-back" in {finding.code for finding in verdict.findings}
