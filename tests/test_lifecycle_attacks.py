@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 
+import pytest
 from attested_machine import DEFAULT, HOUR, Machine, stands, store_of
 from attested_machine import NOW as ASKED
 from conftest import entry, small_log
@@ -12,12 +13,17 @@ from test_lifecycle import ALL, NOW, OLD, WHO, kernel_edit, sequences
 from test_superseded import NEW_LOG, OLD_LOG, approve, job, store
 from tpm_in_python import Tpm
 
-from pyverify import verify
+from pyverify import EventLog, UsageError, verify
+from pyverify.appraise.appraisal import Appraisal
 from pyverify.baseline.booted import remember
 from pyverify.baseline.edits import edits
 from pyverify.baseline.identity import Challenge
 from pyverify.baseline.ledger import Ledger
 from pyverify.baseline.lifecycle import Lifecycle
+from pyverify.baseline.model import event_sequences
+from pyverify.baseline.selection import Selection
+from pyverify.evidence.bundle import evidence_batch
+from pyverify.fleet.changes import Changes
 
 __all__ = ["store"]
 
@@ -70,3 +76,30 @@ def test_a_number_that_a_machine_gives_its_boot_does_not_let_it_go_back_unseen(t
         assert stands(verdict).attested == "quote"
         assert not stands(verdict).trusted
         assert "baseline.rolled-back" in {finding.code for finding in verdict.findings}
+
+
+def offered(machine, log, references, policy=DEFAULT):
+    """What a boot of a machine differs in, as an approval would see it."""
+    machine.tpm = Tpm.booted(log, owner=machine.name)
+    appraisal = Appraisal(evidence_batch([machine.evidence(event_log=log)]), references, policy, ASKED)
+    (change,) = Changes().of(appraisal, appraisal.verdicts())
+    assert change.against == ()
+    return change
+
+
+def test_digests_that_no_quote_proves_are_not_approved_for_machines_that_quote_them(tmp_path):
+    """The log of a boot says the digest of something else in a bank that its quote leaves out."""
+    banks = ("sha256", "sm3_256")
+    liar = Machine("liar", banks=banks, quoted_banks=("sha256",))
+    other = Machine("other", banks=banks, quoted_banks=("sm3_256",))
+    good, evil = (small_log(list(banks), command_line=text) for text in (b"quiet splash", b"evil"))
+    digests = [event_sequences(EventLog.parse(log))[8].split("sm3_256")[0] for log in (good, evil)]
+    with store_of(tmp_path / "s.db", liar, other) as store:
+        change = offered(liar, good.replace(*digests), store.references())
+        life = Lifecycle(store)
+        life.approve(Selection(machines=("liar",)), change.edits, at=ASKED, old=OLD, **WHO)
+        with pytest.raises(UsageError, match="nothing of this"):
+            life.approve(Selection(machines=("other",)), change.edits, at=ASKED, old=OLD, **WHO)
+        assert stands(liar.judge(references=store.references(), event_log=good)).trusted
+        other.tpm = Tpm.booted(evil, owner="other")
+        assert not stands(other.judge(references=store.references(), event_log=evil)).trusted

@@ -9,13 +9,13 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
 
-from pyverify.algorithms import pcrs_of
+from pyverify.algorithms import banks_of, pcrs_of
 from pyverify.appraise.appraisal import Appraisal
 from pyverify.appraise.comparison import Comparison
 from pyverify.appraise.ima_judgement import in_sets
@@ -56,8 +56,9 @@ class BootChange:
 
     ``edits`` and ``files`` may be approved one by one; ``whole`` are the PCRs that no edit explains, as they were
     measured, which only the approval of the whole boot covers. ``differing`` are all PCRs that differ, ``sequences``
-    all 24 of the boot, and ``places`` the PCR and the position there of each event, by its number in the log.
-    ``against`` are the codes of other high findings: where there are any, nothing may be approved.
+    all 24 of the boot, and ``places`` the PCR and the position there of each event, by its number in the log. Banks in
+    which the boot was not compared are left out. ``against`` are the codes of other high findings: where there are any,
+    nothing may be approved.
     """
 
     machine: str
@@ -86,7 +87,7 @@ class Changes:
     """Finds what the boots of appraised batches differ in; what many machines sent is looked at once."""
 
     def __init__(self) -> None:
-        self._edits: dict[tuple[bytes, int, int], BootChange] = {}
+        self._edits: dict[tuple[bytes, int, int, int], BootChange] = {}
         self._files: dict[bytes, tuple[ImaEdit, ...]] = {}
 
     def of(self, appraisal: Appraisal, verdicts: pa.RecordBatch) -> Iterator[BootChange]:
@@ -113,12 +114,13 @@ class Changes:
         """The differences of a row's log, without its names."""
         differs = int(comparison.compared_that_differ[row])
         profile = int(comparison.profile[row])
-        key = (judged_as.digests[row].tobytes(), profile, differs)
+        banks = int(comparison.banks[row])
+        key = (judged_as.digests[row].tobytes(), profile, differs, banks)
         if key not in self._edits:
             if len(self._edits) >= _KNOWN:
                 self._edits.clear()
             log = EventLog.parse(judged_as.logs[row])
-            sequences = event_sequences(log)
+            sequences = tuple(_in_banks(sequence, banks_of(banks)) for sequence in event_sequences(log))
             found: list[Edit] = []
             whole = {}
             for pcr in pcrs_of(differs):
@@ -154,6 +156,11 @@ class Changes:
                 for member in ImaSet.of(columns, fit & (outcomes == outcome))
             )
         return self._files[key]
+
+
+def _in_banks(sequence: EventSequence, banks: tuple[str, ...]) -> EventSequence:
+    """The sequence in the banks in which the boot was compared: what the log says of others may be made up."""
+    return replace(sequence, digests={bank: digests for bank, digests in sequence.digests.items() if bank in banks})
 
 
 def _places(log: EventLog) -> dict[int, tuple[int, int]]:
