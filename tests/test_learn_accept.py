@@ -12,9 +12,10 @@ from test_ima_appraisal import BANKS, LOG
 from test_verify_quotes_cli import lay_out as lay_out_quoted
 
 from pyverify import Store, UsageError
+from pyverify.baseline.acceptable import ACCEPTABLE
 from pyverify.baseline.model import Accepted, State
 from pyverify.findings import CODES
-from pyverify.fleet.accepted import ACCEPTABLE, parse_accepted
+from pyverify.fleet.accepted import parse_accepted
 from pyverify.fleet.sources import open_source
 
 

@@ -20,7 +20,7 @@ from pyverify.baseline.edits import edits
 from pyverify.baseline.identity import Challenge
 from pyverify.baseline.ledger import Ledger
 from pyverify.baseline.lifecycle import Lifecycle
-from pyverify.baseline.model import event_sequences
+from pyverify.baseline.model import Accepted, event_sequences
 from pyverify.baseline.selection import Selection
 from pyverify.evidence.bundle import evidence_batch
 from pyverify.fleet.changes import Changes
@@ -103,3 +103,11 @@ def test_digests_that_no_quote_proves_are_not_approved_for_machines_that_quote_t
         assert stands(liar.judge(references=store.references(), event_log=good)).trusted
         other.tpm = Tpm.booted(evil, owner="other")
         assert not stands(other.judge(references=store.references(), event_log=evil)).trusted
+
+
+def test_a_store_or_snapshot_cannot_have_accepted_what_is_never_accepted():
+    machine, outcomes = Machine(), []
+    for accepted in ((), (Accepted("quote.unfresh", None, "trust me"),)):
+        references = machine.references(baselines=[machine.baseline(accepted=accepted)])
+        outcomes.append(machine.judge(references=references, at=ASKED + 48 * HOUR).outcome)
+    assert outcomes == ["untrusted", "untrusted"]
