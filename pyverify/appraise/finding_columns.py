@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from pyverify.appraise.told import MORE
 from pyverify.appraise.verdict import FINDING_TYPE
 from pyverify.evidence.text import escape
 from pyverify.findings import CODES, Effect, Finding, Severity
@@ -43,9 +44,12 @@ class FindingColumns:
         self.add_to_all(np.array([row]), finding)
 
     def add_to_all(self, rows: npt.NDArray[np.int64], finding: Finding) -> npt.NDArray[np.int64]:
-        """The same finding for many rows; those of them that do not live with it."""
+        """The same finding for many rows; those of them that do not live with it.
+
+        Nobody lives with one that stands for events that are not told of: they may be of any PCR.
+        """
         known = self._accepted.get((finding.code, finding.pcr)) if finding.severity is Severity.HIGH else None
-        if known:
+        if known and MORE not in finding.hint:
             lives = np.isin(rows, list(known))
             for row in rows[lives].tolist():
                 self.add(row, _as_accepted(finding, known[row]))

@@ -16,6 +16,9 @@ from pyverify.findings import Finding
 MOST_TOLD: Final = 16
 """Events of one log that are told of one by one for one reason; the last of them says how many more there are."""
 
+MORE: Final = "more events of this log are like it"
+"""How that last one ends: it stands for events of any PCR."""
+
 
 def judged_logs(scanned: ScannedLogs, banks: int) -> npt.NDArray[np.bool_]:
     """Logs that list one of the banks and have no fault, bool of shape [n]: one with a fault is an error anyway."""
@@ -51,6 +54,6 @@ def tell(
     for row, log, at, begin in zip(*(x[rank < MOST_TOLD].tolist() for x in (rows, logs, rank, first)), strict=True):
         found = finding if isinstance(finding, Finding) else finding(row)
         if at == MOST_TOLD - 1 and (more := int(np.searchsorted(logs, log, "right")) - begin - MOST_TOLD):
-            found = replace(found, hint=f"{found.hint}; {more} more events of this log are like it")
+            found = replace(found, hint=f"{found.hint}; {more} {MORE}")
         number = row - int(scanned.rows["first_event"][log])
         yield log, replace(found, pcr=int(scanned.events["pcr"][row]), event=number)

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Final
 
 from pyverify.algorithms import PCRS
 from pyverify.baseline.acceptable import ACCEPTABLE, POLICY_PCR
 from pyverify.baseline.model import Accepted
 from pyverify.errors import UsageError
 from pyverify.findings import CODES, Finding
-
-_MORE: Final = "more events of this log are like it"
-"""How :func:`pyverify.appraise.told.tell` ends when it does not name all events, nor therefore their PCRs."""
 
 
 def parse_accepted(exceptions: Sequence[str], reason: str | None) -> tuple[Accepted, ...]:
@@ -51,8 +47,3 @@ def needed(accepted: Iterable[Accepted], findings: Sequence[Finding]) -> tuple[A
         for one in dict.fromkeys(accepted)
         if any(finding.pcr == one.pcr and finding.hint.startswith(f"{one.code}: ") for finding in used)
     )
-
-
-def is_hiding(finding: Finding) -> bool:
-    """Whether an accepted finding stands for events that are not told of, which may be of any PCR."""
-    return finding.code == "baseline.accepted" and _MORE in finding.hint
