@@ -13,15 +13,17 @@ from test_lifecycle import ALL, NOW, OLD, WHO, kernel_edit, sequences
 from test_superseded import NEW_LOG, OLD_LOG, approve, job, store
 from tpm_in_python import Tpm
 
-from pyverify import EventLog, UsageError, verify
+from pyverify import EventLog, PyverifyError, UsageError, verify
 from pyverify.appraise.appraisal import Appraisal
 from pyverify.baseline.booted import remember
 from pyverify.baseline.edits import edits
+from pyverify.baseline.history import history, load, load_counting, versions
 from pyverify.baseline.identity import Challenge
 from pyverify.baseline.ledger import Ledger
 from pyverify.baseline.lifecycle import Lifecycle
 from pyverify.baseline.model import Accepted, event_sequences
 from pyverify.baseline.selection import Selection
+from pyverify.baseline.supersede import Old
 from pyverify.evidence.bundle import evidence_batch
 from pyverify.fleet.changes import Changes
 
@@ -111,3 +113,79 @@ def test_a_store_or_snapshot_cannot_have_accepted_what_is_never_accepted():
         references = machine.references(baselines=[machine.baseline(accepted=accepted)])
         outcomes.append(machine.judge(references=references, at=ASKED + 48 * HOUR).outcome)
     assert outcomes == ["untrusted", "untrusted"]
+
+
+def test_what_may_vary_still_may_after_a_whole_boot_was_approved(tmp_path):
+    machine = Machine()
+    (bank,) = machine.banks
+
+    def log(environment, command_line=b"quiet"):
+        return small_log([bank], command_line=command_line, extra=entry(8, 0xD, environment, [bank]))
+
+    machine.log = log(b"first")
+    with store_of(tmp_path / "s.db", machine) as store:
+        life = Lifecycle(store)
+        life.vary(ALL, 8, 1, (0xD, "first"), **WHO)
+        upgraded = log(b"second", b"quiet splash")
+        change = offered(machine, upgraded, store.references())
+        sequences_of_boot = {pcr: change.sequences[pcr] for pcr in change.differing}
+        life.approve_boot("m", sequences_of_boot, at=ASKED, old=OLD, **WHO)
+        for text, command_line, trusted in ((b"third", b"quiet splash", True), (b"third", b"evil", False)):
+            booted = log(text, command_line)
+            machine.tpm = Tpm.booted(booted, owner="m")
+            verdict = machine.judge(references=store.references(), event_log=booted)
+            assert stands(verdict).trusted == trusted
+
+
+ODD_NAMES = ("\udcff", "a\x1b[2J", "", "x" * 4096, "\0")
+
+
+@pytest.mark.parametrize("text", ODD_NAMES)
+def test_only_errors_of_its_own_leave_the_life_cycle(store, text):
+    life, who = Lifecycle(store), {"who": text, "reason": text}
+    calls = (
+        lambda: life.approve(ALL, [kernel_edit()], at=NOW, old=OLD, **who),
+        lambda: life.vary(ALL, 8, 0, (0xD, text), **who),
+        lambda: life.approve(Selection(machines=(text,)), [kernel_edit()], at=NOW, old=OLD, **WHO),
+        lambda: life.approve(Selection(cohort=text), [kernel_edit()], at=NOW, old=OLD, **WHO),
+        lambda: life.activate(Selection(machines=(text,)), **who),
+        lambda: life.rollback("machine", text, 1, at=NOW, **WHO),
+        lambda: life.rollback("machine", "m", 1 << 70, at=NOW, **WHO),
+        lambda: life.rollback("machine", "m", -1, at=NOW, **who),
+        lambda: life.assign(text, ["m"], **WHO),
+        lambda: life.assign("web", [text], **WHO),
+        lambda: life.assign("web", ["m"], **who),
+        lambda: life.ignore(["m"], until=NOW, **who),
+        lambda: load(store, "machine", text, 1 << 70),
+        lambda: load(store, text, "m"),
+        lambda: history(store, "machine", text),
+        lambda: versions(store, text, text),
+        lambda: load_counting(store, text, [text]),
+    )
+    for number, call in enumerate(calls):
+        try:
+            call()
+        except PyverifyError:
+            pass
+        except Exception as error:
+            pytest.fail(f"call {number}: {error!r}")
+
+
+@pytest.mark.parametrize("naive", [datetime.datetime(2026, 11, 24)])
+def test_a_time_without_its_zone_is_refused(store, naive):
+    life = Lifecycle(store)
+    for number, call in enumerate(
+        (
+            lambda: life.approve(ALL, [kernel_edit()], at=naive, old=OLD, **WHO),
+            lambda: life.approve(ALL, [kernel_edit()], at=NOW, old=Old(naive), **WHO),
+            lambda: life.rollback("machine", "m", 1, at=naive, **WHO),
+            lambda: life.ignore(["m"], until=naive, **WHO),
+        )
+    ):
+        try:
+            call()
+        except UsageError:
+            continue
+        except Exception as error:
+            pytest.fail(f"call {number}: {error!r}")
+        pytest.fail(f"call {number}: nothing")

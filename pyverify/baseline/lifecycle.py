@@ -59,9 +59,10 @@ class Lifecycle:
         An edit fits only where it is known in all banks that are quoted.
 
         Raises:
-            UsageError: nothing of it fits any of them, or they would hold more sequences than one PCR may.
+            UsageError: nothing of it fits any of them, or they would hold more sequences than one PCR may; a time without a zone.
             StoreError: the store refuses.
         """
+        to_micros(at)
 
         def change(contents: Contents, quoted_banks: tuple[str, ...]) -> Contents:
             ima, superseded = with_ima(contents.ima, contents.superseded, files, old, at)
@@ -84,9 +85,10 @@ class Lifecycle:
         """Lets what one boot of a machine measured, PCR by PCR, replace what its own baseline allows.
 
         Raises:
-            UsageError: the machine has no active baseline of its own.
+            UsageError: the machine has no active baseline of its own; a time without a zone.
             StoreError: the store refuses.
         """
+        to_micros(at)
 
         def change(contents: Contents, _: tuple[str, ...]) -> Contents:
             ima, superseded = with_ima(contents.ima, contents.superseded, files, old, at)

@@ -21,7 +21,7 @@ from pyverify.appraise.comparison import Comparison
 from pyverify.appraise.ima_judgement import in_sets
 from pyverify.appraise.ima_lists import SentLists
 from pyverify.appraise.judged_logs import JudgedLogs
-from pyverify.baseline.edits import Edit, edits
+from pyverify.baseline.edits import Edit, edited, edits
 from pyverify.baseline.ima_columns import NO_SET
 from pyverify.baseline.model import EventSequence, event_sequences
 from pyverify.baseline.references import References
@@ -30,6 +30,7 @@ from pyverify.evidence.event_types import EV_NO_ACTION
 from pyverify.evidence.eventlog import EventLog
 from pyverify.evidence.ima_set import ADDED, CHANGED, ImaSet
 from pyverify.findings import Severity
+from pyverify.fleet.corroboration import is_alike
 
 _MAY_BE_APPROVED: Final = frozenset(
     (
@@ -120,17 +121,18 @@ class Changes:
             if len(self._edits) >= _KNOWN:
                 self._edits.clear()
             log = EventLog.parse(judged_as.logs[row])
-            sequences = tuple(_in_banks(sequence, banks_of(banks)) for sequence in event_sequences(log))
+            sequences = [_in_banks(sequence, banks_of(banks)) for sequence in event_sequences(log)]
             found: list[Edit] = []
             whole = {}
             for pcr in pcrs_of(differs):
-                own = _closest(references, profile, pcr, sequences[pcr])
-                if own:
+                own, closest = _closest(references, profile, pcr, sequences[pcr])
+                if own and closest:
                     found += own
+                    sequences[pcr] = _varying_like(edited(closest, own), sequences[pcr])
                 else:
                     whole[pcr] = sequences[pcr]
-            places = _places(log)
-            self._edits[key] = BootChange("", "", None, tuple(found), (), whole, pcrs_of(differs), sequences, places)
+            differing, places = pcrs_of(differs), _places(log)
+            self._edits[key] = BootChange("", "", None, tuple(found), (), whole, differing, tuple(sequences), places)
         return self._edits[key]
 
     def _files_of(self, appraisal: Appraisal, row: int, findings: list[dict[str, Any]]) -> tuple[ImaEdit, ...]:
@@ -178,11 +180,18 @@ def _has_files(codes: set[str]) -> bool:
     return bool(codes & {"ima.added", "ima.changed"})
 
 
-def _closest(references: References, profile: int, pcr: int, actual: EventSequence) -> list[Edit] | None:
-    """The fewest edits that lead from a current sequence of a PCR to what was measured; None where none do."""
+def _closest(
+    references: References, profile: int, pcr: int, actual: EventSequence
+) -> tuple[list[Edit], EventSequence | None]:
+    """The fewest edits that lead from a current sequence of a PCR to what was measured, and that sequence."""
     current = [one.sequence for one in references.allowed(profile, pcr) if one.until is None]
-    ways = [way for sequence in current if (way := edits(pcr, sequence, actual)) is not None]
-    return min(ways, key=len, default=None)
+    ways = [(way, sequence) for sequence in current if (way := edits(pcr, sequence, actual)) is not None]
+    return min(ways, key=lambda way: len(way[0]), default=([], None))
+
+
+def _varying_like(known: EventSequence, actual: EventSequence) -> EventSequence:
+    """What was measured, with the events free that are free in a sequence that is like it but for these."""
+    return replace(actual, varies=known.varies) if is_alike(actual, known) else actual
 
 
 def offers(changes: Iterable[BootChange]) -> list[Offer]:
