@@ -24,6 +24,7 @@ from pyverify.baseline.lifecycle import Lifecycle
 from pyverify.baseline.model import Accepted, event_sequences
 from pyverify.baseline.selection import Selection
 from pyverify.baseline.supersede import Old
+from pyverify.cli.main import main
 from pyverify.evidence.bundle import evidence_batch
 from pyverify.fleet.changes import Changes
 
@@ -189,3 +190,18 @@ def test_a_time_without_its_zone_is_refused(store, naive):
         except Exception as error:
             pytest.fail(f"call {number}: {error!r}")
         pytest.fail(f"call {number}: nothing")
+
+
+def test_who_and_why_are_shown_without_control_characters(tmp_path, capfd):
+    place = ("--store", str(tmp_path / "s.db"))
+    words = ("--who", "\x1b]0;ops\x07", "--reason", "\x1b[31mred")
+    assert main(["baseline", "assign", "m", "--cohort", "web", *words, *place]) == 0
+    for command in (["history", "m"], ["list"], ["list", "--all"]):
+        assert main(["baseline", *command, *place]) == 0
+        assert not {"\x1b", "\x07"} & set(capfd.readouterr().out)
+
+
+def test_a_file_of_names_that_is_no_text_is_refused(tmp_path):
+    (tmp_path / "names").write_bytes(b"m\xff")
+    words = ["--file", str(tmp_path / "names"), "--cohort", "web", "--store", str(tmp_path / "s.db")]
+    assert main(["baseline", "assign", *words]) == 2

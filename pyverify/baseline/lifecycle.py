@@ -59,7 +59,8 @@ class Lifecycle:
         An edit fits only where it is known in all banks that are quoted.
 
         Raises:
-            UsageError: nothing of it fits any of them, or they would hold more sequences than one PCR may; a time without a zone.
+            UsageError: nothing of it fits any of them, or they would hold more sequences than one PCR may, or a time
+                has no zone.
             StoreError: the store refuses.
         """
         to_micros(at)
@@ -85,7 +86,7 @@ class Lifecycle:
         """Lets what one boot of a machine measured, PCR by PCR, replace what its own baseline allows.
 
         Raises:
-            UsageError: the machine has no active baseline of its own; a time without a zone.
+            UsageError: the machine has no active baseline of its own, or a time has no zone.
             StoreError: the store refuses.
         """
         to_micros(at)
