@@ -33,6 +33,7 @@ from pyverify.appraise.stages import stage_columns
 from pyverify.appraise.structure import fault_findings
 from pyverify.appraise.verdict import BASELINE_TYPE, SCHEMA_VERSION, Claim, Verdict
 from pyverify.appraise.verdict_table import bank_masks, masks_in, outcomes, verdict_table
+from pyverify.baseline.acceptable import is_acceptable
 from pyverify.baseline.ima_columns import NO_SET
 from pyverify.baseline.model import Accepted
 from pyverify.baseline.references import References
@@ -82,7 +83,7 @@ def verify(
     appraisal = Appraisal(evidence_batch([evidence]), references, policy, now)
     verdict = Verdict.from_row(appraisal.verdicts().to_pylist()[0])
     boots = appraisal.booted().to_pylist()
-    verdict = replace(verdict, reached=tuple(one for boot in boots for one in reached_in(boot, references)))
+    verdict = replace(verdict, reached=tuple(one for boot in boots for one in reached_in(boot, references, now)))
     if policy.quote == "fresh" and verdict.attested == "quote":
         return verdict.until_spent(appraisal.claims(0), policy.age_limit)
     return verdict
@@ -189,14 +190,14 @@ class Appraisal:
         return held_to(self.policy, self.batch, verdicts) if self.policy.rules else verdicts
 
     def _accepted(self, by_all: Sequence[Accepted]) -> dict[tuple[str, int | None], dict[int, str]]:
-        """For each code and PCR the rows that live with such a finding, and why."""
+        """For each code and PCR the rows that live with such a finding, and why; what may not be accepted is not."""
         found: dict[tuple[str, int | None], dict[int, str]] = {}
         own = np.unique(self.baseline[self.known])
         known = {row: self.references.accepted(row) for row in own[self.references.has_accepted[own]].tolist()}
         if not by_all and not known:
             return found
         for row, baseline in enumerate(self.baseline.tolist()):
-            for one in (*by_all, *known.get(baseline, ())):
+            for one in filter(_may_be, (*by_all, *known.get(baseline, ()))):
                 found.setdefault((one.code, one.pcr), {})[row] = one.reason
         return found
 
@@ -424,3 +425,7 @@ class Appraisal:
 
     def _optional(self, name: str) -> Any:
         return self.batch.column(name) if name in self.batch.schema.names else None
+
+
+def _may_be(one: Accepted) -> bool:
+    return is_acceptable(one.code, one.pcr)

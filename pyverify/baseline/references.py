@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self, TypeAlias
+from typing import Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -24,9 +24,9 @@ from pyverify.baseline.allowed_sets import AllowedSets
 from pyverify.baseline.identity import Challenge, EnrolledKey, to_micros
 from pyverify.baseline.identity_columns import Identity, add_identity
 from pyverify.baseline.ima_columns import NO_SET, LearnedIma, add_ima
-from pyverify.baseline.machine_columns import Machines
-from pyverify.baseline.model import Accepted, Allowed, Baseline, EventSequence, State
-from pyverify.baseline.place import Place
+from pyverify.baseline.machine_columns import Known, Machines
+from pyverify.baseline.model import Accepted, Allowed, Baseline, State
+from pyverify.baseline.sequence_columns import Sequences
 from pyverify.baseline.snapshot import SCHEMA, VERSION, Member, Snapshot, baseline_facts
 from pyverify.errors import ReferencesError
 
@@ -69,9 +69,9 @@ class References:
         self._set_at = rows[-1].column("set_at").values.to_numpy()
         self._members = rows[-1].column("members").values.to_numpy()
         self._until, self._keep = (rows[-1].column(name).values for name in ("until", "keep"))
-        self._sequences = [table for table in tables["sequences"] if len(table)]
-        self._sequence_at = np.cumsum([0, *map(len, self._sequences)])
-        self._machines = Machines(*(pa.concat_arrays(tables[name]) for name in ("cohorts", "ignored", "reached")))
+        self._sequences = Sequences(tables["sequences"])
+        of_machines = (pa.concat_arrays(tables[name]) for name in ("cohorts", "ignored", "reached"))
+        self._machines = Machines(*of_machines, sequences=len(self._sequences))
         self._identity = Identity(*(pa.concat_arrays(tables[name]) for name in ("enrolled", "challenges", "roots")))
         self._ima = LearnedIma(*(pa.concat_arrays(tables[name]) for name in ("ima_paths", "ima_members", "ima_sets")))
         parts = (self._identity, self._ima, self._machines)
@@ -94,7 +94,7 @@ class References:
             and not self._keep.null_count
             and not pc.any(pc.and_(self._keep, self._until.is_null())).as_py()
             and np.all(at[1:] >= at[:-1])
-            and np.all(members < self._sequence_at[-1])
+            and np.all(members < len(self._sequences))
             and np.all(self.profile < profiles)
             and not self._baselines.field("ima_violations").null_count
             and np.all((self.ima_set < len(self._ima)) | (self.ima_set == NO_SET))
@@ -306,20 +306,20 @@ class References:
 
     def allowed(self, profile: int, pcr: int) -> list[Allowed]:
         """What a profile allows a PCR, the oldest first, with its events."""
-        first, last = self._set_at[PCRS * profile + pcr : PCRS * profile + pcr + 2].tolist()
+        first, last = self._range(profile, pcr)
         times = zip(self._until[first:last].to_pylist(), self._keep[first:last].to_pylist(), strict=True)
         members = self._members[first:last].tolist()
-        return [Allowed(self._sequence(m), *time) for m, time in zip(members, times, strict=True)]
+        return [Allowed(self._sequences[m], *time) for m, time in zip(members, times, strict=True)]
 
     def superseded(self, profile: int, pcr: int) -> list[Superseded]:
         """What a profile once had as current values of a PCR, the oldest first."""
         key = (profile, pcr)
         if key not in self._superseded:
-            first, last = self._set_at[PCRS * profile + pcr : PCRS * profile + pcr + 2].tolist()
+            first, last = self._range(profile, pcr)
             times = zip(self._until[first:last].to_pylist(), self._keep[first:last].to_pylist(), strict=True)
             members = enumerate(zip(self._members[first:last].tolist(), times, strict=True))
             self._superseded[key] = [
-                Superseded(rank, until, keep, self._values_of(member))
+                Superseded(rank, until, keep, self._sequences.values(member))
                 for rank, (member, (until, keep)) in members
                 if until is not None
             ]
@@ -337,16 +337,36 @@ class References:
         np.bitwise_or.at(masks, of_set // PCRS, np.uint32(1) << (of_set % PCRS).astype(np.uint32))
         return masks
 
-    def current(self, profile: int, pcr: int) -> bytes | None:
-        """The key of the first sequence that a profile has as current for a PCR."""
-        return next((one.sequence.key for one in self.allowed(profile, pcr) if one.until is None), None)
+    def current_rank(self, profile: int, pcr: int) -> int | None:
+        """The rank of the first sequence that a profile has as current for a PCR."""
+        first, last = self._range(profile, pcr)
+        is_current = self._until[first:last].is_null().to_numpy(zero_copy_only=False)
+        return int(is_current.argmax()) if is_current.any() else None
 
-    def reached(self, machine: str, profile: int, pcr: int) -> list[tuple[int, Place]]:
-        """Which sequences of a profile's PCR a machine is known to have held: their ranks, and in which boot first."""
+    def key_of(self, profile: int, pcr: int, rank: int) -> bytes:
+        """The key of the sequence of that rank among those that a profile allows a PCR."""
+        return self._sequences.key(int(self._members[self._range(profile, pcr)[0] + rank]))
+
+    def is_step(self, profile: int, pcr: int, rank: int, as_of: datetime.datetime) -> bool:
+        """Whether something older than the sequence of that rank is still allowed, and not after it."""
+        return any(one.rank < rank and one.until > as_of and not one.keep for one in self.superseded(profile, pcr))
+
+    def reached(self, machine: str, profile: int, pcr: int) -> list[tuple[int, Known]]:
+        """Which values of a profile's PCR a machine is known to have held: their ranks, and in which boot first.
+
+        They are known by their values: a sequence of which an event was let vary since is another, and leads there too.
+        """
+        first, last = self._range(profile, pcr)
+        return [
+            (rank, one)
+            for one in self.machines.reached.get(machine, ())
+            for rank, member in enumerate(self._members[first:last].tolist())
+            if one.pcr == pcr and self._sequences.lead_alike(member, one.sequence)
+        ]
+
+    def _range(self, profile: int, pcr: int) -> tuple[int, int]:
         first, last = self._set_at[PCRS * profile + pcr : PCRS * profile + pcr + 2].tolist()
-        rank = {member: rank for rank, member in enumerate(self._members[first:last].tolist())}
-        known = self.machines.reached.get(machine, ())
-        return [(rank[sequence], place) for of_pcr, sequence, place in known if of_pcr == pcr and sequence in rank]
+        return first, last
 
     @cached_property
     def has_accepted(self) -> npt.NDArray[np.bool_]:
@@ -357,24 +377,6 @@ class References:
     def accepted(self, row: int) -> list[Accepted]:
         """The findings that a baseline lives with."""
         return [Accepted(**one) for one in self._baselines.field("accepted")[row].as_py()]
-
-    def _values_of(self, index: int) -> dict[str, bytes]:
-        """The value that a sequence leads to, by bank."""
-        row = self._row_of_sequence(index)
-        return {bank.name: value for bank in BANKS if (value := row[f"value_{bank.name}"]) is not None}
-
-    def _row_of_sequence(self, index: int) -> dict[str, Any]:
-        chunk = int(np.searchsorted(self._sequence_at, index, side="right")) - 1
-        row: dict[str, Any] = self._sequences[chunk][index - int(self._sequence_at[chunk])].as_py()
-        return row
-
-    def _sequence(self, index: int) -> EventSequence:
-        row = self._row_of_sequence(index)
-        digests = {bank.name: row[f"digests_{bank.name}"] for bank in BANKS if row["banks"] >> bank.index & 1}
-        given = {bank.name: row[f"value_{bank.name}"] for bank in BANKS if not row["banks"]}
-        values = {bank: value for bank, value in given.items() if value is not None}
-        types, texts, varies = (tuple(row[name]) for name in ("types", "texts", "varies"))
-        return EventSequence(row["start"], types, texts, digests, varies, values)
 
     def differs(
         self, bank: str, values: npt.NDArray[np.uint8], profile: npt.NDArray[np.uint32], mask: int

@@ -197,7 +197,7 @@ class _SecondPass:
     ) -> Iterator[pa.RecordBatch]:
         """The verdicts, lowered by what boots and quotes say of each other, and by nonces that others have spent."""
         broken: ArchiveError | None = None
-        booted = BootedSequence(self.references)
+        booted = BootedSequence(self.references, self.as_of)
         with QuoteSequence() as sequence, Spool(VERDICT_SCHEMA) as verdicts, Spool(QUOTE_FACTS) as quotes:
             rows = 0
             try:
