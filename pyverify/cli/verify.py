@@ -18,6 +18,7 @@ from pyverify.baseline.heads import Head
 from pyverify.baseline.ledger import Ledger
 from pyverify.cli.archive import as_of, policy_of, progress
 from pyverify.cli.lines import legend, verdict_line
+from pyverify.cli.spark_engine import appraised_by
 from pyverify.cli.stores import head_words, open_store
 from pyverify.errors import ArchiveError, UsageError
 from pyverify.evidence.text import escape
@@ -32,11 +33,15 @@ def verify(args: argparse.Namespace) -> int:
     writer = _writer(args)
     source = open_source(args.archive)
     broken: ArchiveError | None = None
-    with open_store(args) as store, progress(source, "boots") as update:
+    with (
+        open_store(args) as store,
+        appraised_by(args, source) as archive,
+        progress(source, "boots") as update,
+    ):
         references = store.references()
         summary = Summary(policy.name, references.id, now)
         rows = run(
-            source,
+            archive,
             references=references,
             policy=policy,
             as_of=now,

@@ -8,7 +8,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar, runtime_checkable
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -63,13 +63,31 @@ class Summary:
         return 0 if 0 < self.rows == self.outcomes[Outcome.TRUSTED] else 3
 
 
+Appraised = tuple[pa.RecordBatch, pa.RecordBatch, pa.RecordBatch]
+"""Verdicts of a batch, and the facts of its quotes and boots for the second pass."""
+
+
+@runtime_checkable
+class Elsewhere(Protocol):
+    """An archive whose rows are appraised by others, such as the workers of a cluster."""
+
+    def appraised(self, references: References, policy: Policy, as_of: datetime.datetime) -> Iterator[Appraised]:
+        """What :func:`appraise` gives for each batch of the archive, in its order."""
+
+
+def appraise(batch: pa.RecordBatch, references: References, policy: Policy, as_of: datetime.datetime) -> Appraised:
+    """The first pass over a batch of evidence, wherever it runs."""
+    appraisal = Appraisal(batch, references, policy, as_of)
+    return appraisal.verdicts(), quote_facts(appraisal.attestation, batch), appraisal.booted()
+
+
 def default_jobs() -> int:
     """Processors that this process may use."""
     return len(os.sched_getaffinity(0))
 
 
 def run(
-    source: Source,
+    source: Source | Elsewhere,
     *,
     references: References,
     policy: Policy,
@@ -87,11 +105,11 @@ def run(
     rows have been seen, and only then are nonces spent. Until then verdicts wait in a file without a name.
 
     Args:
-        source: the archive.
+        source: the archive, or one that others appraise.
         references: what to compare with.
         policy: what must hold.
         as_of: the time of the verdicts.
-        jobs: threads.
+        jobs: threads here.
         summary: what becomes of it.
         ledger: where the nonces of fresh quotes are spent; None spends none.
         remember: gets what machines have booted, of what is to be known in later jobs.
@@ -102,12 +120,12 @@ def run(
         StoreError: the ledger cannot be written to.
     """
 
-    def appraise(batch: pa.RecordBatch) -> _Appraised:
-        appraisal = Appraisal(batch, references, policy, as_of)
-        return appraisal.verdicts(), quote_facts(appraisal.attestation, batch), appraisal.booted()
-
-    batches = source.batches(max_rows=BATCH_ROWS, max_bytes=BATCH_BYTES)
-    appraised = _watched(ordered_map(appraise, batches, jobs), watch)
+    if isinstance(source, Elsewhere):
+        first_pass = source.appraised(references, policy, as_of)
+    else:
+        batches = source.batches(max_rows=BATCH_ROWS, max_bytes=BATCH_BYTES)
+        first_pass = ordered_map(lambda batch: appraise(batch, references, policy, as_of), batches, jobs)
+    appraised = _watched(first_pass, watch)
     if policy.quote == "no" and not references.in_grace(as_of).any():
         verdicts: Iterator[pa.RecordBatch] = (batch for batch, _, _ in appraised)
     else:
@@ -119,11 +137,7 @@ def run(
         yield batch
 
 
-_Appraised = tuple[pa.RecordBatch, pa.RecordBatch, pa.RecordBatch]
-"""Verdicts of a batch, and the facts of its quotes and boots for the second pass."""
-
-
-def _watched(appraised: Iterator[_Appraised], watch: Callable[[int], None]) -> Iterator[_Appraised]:
+def _watched(appraised: Iterator[Appraised], watch: Callable[[int], None]) -> Iterator[Appraised]:
     rows = 0
     for verdicts, *facts in appraised:
         rows += len(verdicts)
@@ -141,7 +155,7 @@ class _SecondPass:
     max_age: datetime.timedelta
 
     def verdicts(
-        self, appraised: Iterator[_Appraised], remember: Callable[[Sequence[Reached]], None]
+        self, appraised: Iterator[Appraised], remember: Callable[[Sequence[Reached]], None]
     ) -> Iterator[pa.RecordBatch]:
         """The verdicts, lowered by what boots and quotes say of each other, and by nonces that others have spent."""
         broken: ArchiveError | None = None
