@@ -17,7 +17,9 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-_START_SECONDS = 60
+_START_SECONDS = 180
+# Processes that live for a minute: a fast start is worth more than fast code.
+_JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Xshare:auto"
 
 
 def require_spark() -> None:
@@ -36,8 +38,8 @@ class Cluster:
     url: str = ""
     processes: dict[str, subprocess.Popen] = field(default_factory=dict)
 
-    def start(self, name: str, role: str, *arguments: str) -> str:
-        """Starts a daemon; gives what it says of where it serves."""
+    def start(self, name: str, role: str, *arguments: str) -> None:
+        """Starts a daemon."""
         import pyspark
 
         log = self.folder / f"{name}.log"
@@ -48,10 +50,18 @@ class Cluster:
                 [*command, "--webui-port", "0", *arguments],
                 stdout=file,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, "SPARK_DAEMON_MEMORY": "256m", "PYTHONPATH": python_path()},
+                env={
+                    **os.environ,
+                    "SPARK_DAEMON_MEMORY": "256m",
+                    "SPARK_DAEMON_JAVA_OPTS": _JAVA,
+                    "PYTHONPATH": python_path(),
+                },
                 cwd=self.folder,
             )
-        words = r"Starting Spark master at (\S+)" if not arguments else r"(Successfully registered) with master"
+
+    def said(self, name: str, words: str) -> str:
+        """What a daemon's log says in the group of a pattern, waiting for it."""
+        log = self.folder / f"{name}.log"
         end = time.monotonic() + _START_SECONDS
         while (found := re.search(words, log.read_text("utf-8", "replace"))) is None:
             assert self.processes[name].poll() is None and time.monotonic() < end, log.read_text("utf-8", "replace")
@@ -59,7 +69,7 @@ class Cluster:
         return found[1]
 
     def start_worker(self, name: str) -> None:
-        """One core, and memory for one small executor."""
+        """One core, and memory for one small executor. It registers with the master when it is ready."""
         options = ("--cores", "1", "--memory", "600m", "--work-dir", str(self.folder / name))
         self.start(name, "worker.Worker", *options, self.url)
 
@@ -82,7 +92,8 @@ def cluster(folder: Path, workers: int = 2) -> Iterator[Cluster]:
     """A master and so many workers of one core each."""
     running = Cluster(folder)
     try:
-        running.url = running.start("master", "master.Master")
+        running.start("master", "master.Master")
+        running.url = running.said("master", r"Starting Spark master at (\S+)")
         for number in range(workers):
             running.start_worker(f"worker-{number}")
         yield running
@@ -104,6 +115,11 @@ def session_on(master: str, **config: str) -> Iterator:
         "spark.driver.bindAddress": "127.0.0.1",
         "spark.driver.memory": "512m",
         "spark.executor.memory": "512m",
+        "spark.driver.extraJavaOptions": _JAVA,
+        "spark.executor.extraJavaOptions": _JAVA,
+        "spark.scheduler.minRegisteredResourcesRatio": "1",  # a test is of two workers only when both are there
+        "spark.scheduler.maxRegisteredResourcesWaitingTime": "120s",
+        "spark.cores.max": "2",
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
         "spark.log.level": "OFF",

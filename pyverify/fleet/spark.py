@@ -16,9 +16,10 @@ On the command line: ``pyverify verify /shared/evidence --engine spark --master 
 ``spark-submit`` without ``--master``.
 
 *References to data, not data.* Of a Parquet archive only (file, row group) travel; workers read it themselves, so it
-must be at the same absolute path for all: a shared file system (verdicts name it so in ``source``). Write it with row groups of some thousand boots, which are
-what work is dealt out by. Folders, tars and zips are read by the driver, which sends the rows: slower, for small
-clusters; pack them first. :class:`SparkFrame` takes rows of evidence that are in a data frame already.
+must be at the same absolute path for all, on a shared file system; verdicts name it so in ``source``. Write it with row
+groups of some thousand boots, which are what work is dealt out by. Folders, tars and zips are read by the driver, which
+sends the rows: slower, for small clusters; pack them first. :class:`SparkFrame` takes rows of evidence that are in a
+data frame already.
 
 *On every worker*: Java 17 and the same version of pyverify, which is checked. ``PYSPARK_PYTHON`` names the interpreter
 that has it, else workers start whatever ``python3`` is (the command line sets it to its own, where it is not set).
@@ -28,8 +29,8 @@ check; they map it into memory. The policy goes along pickled, with the files th
 which must be picklable, and modules that they come from must be importable by the workers.
 
 *Memory.* ``spark.sql.execution.arrow.maxRecordsPerBatch`` is 10,000 by default: of rows of 40 KB in a data frame that
-is 400 MB a batch; set 256 to 1,000 for :class:`SparkFrame`. The driver holds the verdicts of three waves of work, four row
-groups a core each; ``spark.driver.maxResultSize`` bounds a wave.
+is 400 MB a batch; set 256 to 1,000 for :class:`SparkFrame`. The driver holds the verdicts of three waves of work, four
+row groups a core each; ``spark.driver.maxResultSize`` bounds a wave.
 
 *Lost workers cost time, not rows.* Spark does their tasks again elsewhere (``spark.task.maxFailures``), which gives the
 same; that each row group came back once, with as many verdicts as it has rows, is checked here before anything is
