@@ -16,7 +16,8 @@ from conftest import small_log
 from spark_cluster import cluster, python_path, require_spark, session_on
 from spark_rules import slowly
 from test_baseline import BANKS, baseline
-from test_lifecycle import ALL, WHO, kernel_edit, sequences
+from test_lifecycle import ALL, OLD, WHO, kernel_edit
+from test_lifecycle import NOW as APPROVED
 
 from pyverify import ArchiveError, Evidence, Policy, Store, UsageError, evidence_batch
 from pyverify.baseline.booted import remember
@@ -152,14 +153,14 @@ def test_what_machines_have_reached_comes_back_from_the_workers(session, tmp_pat
     old, new = small_log(BANKS), small_log(BANKS, command_line=b"quiet splash")
     with Store.open(str(tmp_path / "s.db"), create=True) as store:
         store.add([baseline("m"), baseline("n")], action="learn")
-        Lifecycle(store).approve(ALL, [kernel_edit(sequences(old), sequences(new))], WHO, at=NOW)
+        Lifecycle(store).approve(ALL, [kernel_edit()], at=APPROVED, old=OLD, **WHO)
         references = store.references()
         boots = [("m", "1", 1, old), ("m", "2", 2, new), ("n", "1", 1, old), ("m", "3", 3, old)]
         evidence = [Evidence(m, boot, event_log=log, boot_seq=seq) for m, boot, seq, log in boots]
         source = write(tmp_path / "e.parquet", evidence)
         kept = {"here": [], "there": []}
         tables = [
-            verdicts(archive, references, LOG_ONLY, at=NOW + HOUR, remember=kept[name].extend).to_pylist()
+            verdicts(archive, references, LOG_ONLY, at=APPROVED + HOUR, remember=kept[name].extend).to_pylist()
             for name, archive in {"here": source, "there": SparkArchive(session, source)}.items()
         ]
         assert tables[0] == tables[1] and kept["here"] == kept["there"] != []
@@ -244,10 +245,10 @@ def test_rules_must_be_picklable(session, sample):
     assert "policy.rule" in {finding["code"] for finding in there.column("findings")[0].as_py()}
 
 
-def test_the_command_line_says_the_same_with_a_cluster(workers, sample):
+def test_the_command_line_says_the_same_with_either_engine(sample):
     command = [sys.executable, "-m", "pyverify", "verify", str(sample / "evidence"), "--policy", "archive"]
     command += ["--store", str(sample / "s.db"), "--as-of", "2026-11-01T12:00:00Z", "--format", "jsonl"]
-    spark = ["--engine", "spark", "--master", workers.url]
+    spark = ["--engine", "spark", "--master", "local[2]"]
     environment = {"PYTHONPATH": python_path(), "SPARK_LOCAL_IP": "127.0.0.1", "PATH": "/usr/bin:/bin"}
     here, there = (
         subprocess.run([*command, *more], capture_output=True, text=True, env=environment, timeout=300, check=False)
