@@ -43,3 +43,7 @@ class StoreError(PyverifyError):
 
 class ReferencesError(PyverifyError):
     """A references snapshot that does not parse or was made by another version."""
+
+
+class ClusterError(PyverifyError):
+    """A cluster did not do its work: it cannot be reached, gave up a task, or came to what cannot be."""

@@ -273,6 +273,10 @@ def build_parser() -> argparse.ArgumentParser:
     verify = _command(commands, "verify", "verify:verify", "give every machine and boot of an archive a verdict")
     _add_job_options(verify)
     verify.add_argument("--jobs", metavar="N", type=_positive, help="threads (default: the processors there are)")
+    words = "where it runs: threads of this process, or a Spark cluster (pip install 'pyverify[spark]')"
+    verify.add_argument("--engine", choices=("local", "spark"), default="local", help=words)
+    words = "the cluster, such as spark://head:7077 (default: what spark-submit says, else all cores here)"
+    verify.add_argument("--master", metavar="URL", help=words)
     formats = ("table", "json", "jsonl", "parquet", "ear", "shielded-vm", "oci")
     verify.add_argument("--format", choices=formats, default="table")
     words = "names and profile of the EAR: the draft's (default), or those that Veraison and Trustee use"

@@ -26,6 +26,7 @@ from pyverify.baseline.ledger import Ledger
 from pyverify.cli.archive import policy_of, progress
 from pyverify.cli.lines import legend, verdict_line
 from pyverify.cli.resume import Run, run_of
+from pyverify.cli.spark_engine import appraised_by
 from pyverify.cli.stores import head_words, open_store
 from pyverify.errors import ArchiveError, OutputError, UsageError
 from pyverify.evidence.text import escape
@@ -44,11 +45,11 @@ def verify(args: argparse.Namespace) -> int:
     source = open_source(args.archive)
     listed = set() if args.expect in (None, "store") else read_machines(Path(args.expect))
     broken: ArchiveError | None = None
-    with open_store(args) as store, run_of(args, store, policy) as this:
+    with open_store(args) as store, run_of(args, store, policy) as this, appraised_by(args, source) as archive:
         summary = Summary(policy.name, this.references.id, this.as_of)
         with progress(source, "boots", lambda: _words(summary.so_far)) as update:
             rows = run(
-                source,
+                archive,
                 references=this.references,
                 policy=policy,
                 as_of=this.as_of,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import chain, repeat
-from typing import Final, Literal, TypeVar
+from typing import Final, Literal, Protocol, TypeVar, runtime_checkable
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -83,13 +83,31 @@ class Summary:
         return 0 if self.rows and is_good else 3
 
 
+@runtime_checkable
+class Elsewhere(Protocol):
+    """An archive whose rows are appraised by others, such as the workers of a cluster."""
+
+    def appraised(self, references: References, policy: Policy, as_of: datetime.datetime) -> Iterator[Appraised]:
+        """What :func:`appraise` gives for each batch of the archive, in its order."""
+
+
+def appraise(
+    batch: pa.RecordBatch, references: References, policy: Policy, as_of: datetime.datetime, *, digested: bool = False
+) -> Appraised:
+    """The first pass over a batch of evidence, wherever it runs; ``digested``: with the digest of its rows."""
+    appraisal = Appraisal(batch, references, policy, as_of)
+    verdicts = appraisal.verdicts()
+    digest = rows_digest(batch, appraisal.ids) if digested else b""
+    return Appraised(digest, verdicts, quote_facts(appraisal.attestation, batch), appraisal.booted())
+
+
 def default_jobs() -> int:
     """Processors that this process may use."""
     return len(os.sched_getaffinity(0))
 
 
 def run(
-    source: Source,
+    source: Source | Elsewhere,
     *,
     references: References,
     policy: Policy,
@@ -109,11 +127,11 @@ def run(
     rows have been seen, and only then are nonces spent. Until then verdicts wait in a file without a name.
 
     Args:
-        source: the archive.
+        source: the archive, or one that others appraise.
         references: what to compare with.
         policy: what must hold.
         as_of: the time of the verdicts.
-        jobs: threads.
+        jobs: threads here.
         summary: what becomes of it.
         ledger: where the nonces of fresh quotes are spent; None spends none.
         remember: gets what machines have booted, of what is to be known in later jobs.
@@ -128,22 +146,20 @@ def run(
         OutputError: the journal cannot be read or written.
     """
 
-    def appraise(item: tuple[pa.RecordBatch, Appraised | None]) -> tuple[Appraised, bool]:
+    def first(item: tuple[pa.RecordBatch, Appraised | None]) -> tuple[Appraised, bool]:
         batch, before = item
         if before is not None and before.digest == rows_digest(batch):
             return before, True
-        appraisal = Appraisal(batch, references, policy, as_of)
-        verdicts = appraisal.verdicts()
-        digest = b"" if journal is None else rows_digest(batch, appraisal.ids)
-        facts = quote_facts(appraisal.attestation, batch), appraisal.booted()
-        return Appraised(digest, verdicts, *facts), False
+        return appraise(batch, references, policy, as_of, digested=journal is not None), False
 
-    batches = source.batches(max_rows=BATCH_ROWS, max_bytes=BATCH_BYTES)
-    kept = iter(()) if journal is None else journal.finished()
-    items = zip(batches, chain(kept, repeat(None)), strict=False)
-    appraised = _watched(ordered_map(appraise, items, jobs), summary, watch)
-    if journal is not None:
-        appraised = journal.recorded(appraised)
+    if isinstance(source, Elsewhere):
+        appraised = _watched(((one, False) for one in source.appraised(references, policy, as_of)), summary, watch)
+    else:
+        batches = source.batches(max_rows=BATCH_ROWS, max_bytes=BATCH_BYTES)
+        kept = iter(()) if journal is None else journal.finished()
+        items = zip(batches, chain(kept, repeat(None)), strict=False)
+        appraised = _watched(ordered_map(first, items, jobs), summary, watch)
+        appraised = appraised if journal is None else journal.recorded(appraised)
     if not has_second_pass(references, policy, as_of):
         verdicts: Iterator[pa.RecordBatch] = (batch.verdicts for batch in appraised)
     else:

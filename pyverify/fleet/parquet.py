@@ -26,6 +26,15 @@ _DECODED: Final = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
+class RowGroup:
+    """A reference to evidence: ``number`` of a row group in a file, which had ``rows`` when it was looked at."""
+
+    path: Place
+    number: int
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
 class _File:
     path: Place
     n_rows: int
@@ -45,6 +54,11 @@ class ParquetSource:
         """Rows of all files."""
         return self._total
 
+    @property
+    def is_local(self) -> bool:
+        """Whether all files are of this machine's file system, which others may share."""
+        return all(isinstance(file.path, Path) for file in self._files)
+
     def progress(self) -> tuple[int, int]:
         """Rows of all files: (read, all)."""
         return min(self._done, self._total), self._total
@@ -57,22 +71,56 @@ class ParquetSource:
         return self._batches(max_rows, max_bytes, columns)
 
     def _batches(self, max_rows: int, max_bytes: int, wanted: str | None) -> Iterator[Any]:
-        keys = wanted == rows.KEYS
         self._done = 0
         for file in self._files:
             reader = _open(file.path)
             try:
                 for group in range(reader.metadata.num_row_groups):
-                    at = 0
-                    batch_rows = max_rows if keys else _rows_within(max_bytes, reader, group, max_rows)
-                    for raw in _decoded(reader, file.path, group, batch_rows, READ[wanted]):
-                        source = _source(file.path, group, at, len(raw))
-                        batch = conform(raw, source, file=str(file.path), wanted=wanted)
-                        yield from _cut(batch, max_rows, max_bytes, keys)
-                        at += len(raw)
-                        self._done += len(raw)
+                    for batch in _of_group(reader, file.path, group, max_rows, max_bytes, wanted):
+                        yield batch
+                        self._done += len(batch)
             finally:
                 reader.close()
+
+    def row_groups(self) -> Iterator[RowGroup]:
+        """References to all there is, in the order of :meth:`batches`.
+
+        Raises:
+            ArchiveError: a file is broken.
+        """
+        for file in self._files:
+            reader = _open(file.path)
+            try:
+                for group in range(reader.metadata.num_row_groups):
+                    yield RowGroup(file.path, group, reader.metadata.row_group(group).num_rows)
+            finally:
+                reader.close()
+
+
+def read_row_group(group: RowGroup, *, max_rows: int, max_bytes: int) -> Iterator[Any]:
+    """The batches that :meth:`ParquetSource.batches` gives of a row group.
+
+    Raises:
+        ArchiveError: the file is broken, or another than the reference was made of.
+    """
+    reader = _open(group.path)
+    try:
+        metadata = reader.metadata
+        check_columns(_schema(reader, group.path), str(group.path))
+        if not (group.number < metadata.num_row_groups and metadata.row_group(group.number).num_rows == group.rows):
+            raise ArchiveError(f"{group.path}: has other row groups than before: it changed while it was read")
+        yield from _of_group(reader, group.path, group.number, max_rows, max_bytes, None)
+    finally:
+        reader.close()
+
+
+def _of_group(reader: Any, path: Place, group: int, max_rows: int, max_bytes: int, wanted: str | None) -> Iterator[Any]:
+    at, keys = 0, wanted == rows.KEYS
+    batch_rows = max_rows if keys else _rows_within(max_bytes, reader, group, max_rows)
+    for raw in _decoded(reader, path, group, batch_rows, READ[wanted]):
+        source = _source(path, group, at, len(raw))
+        yield from cut(conform(raw, source, file=str(path), wanted=wanted), max_rows, max_bytes, keys)
+        at += len(raw)
 
 
 def _open(path: Place) -> Any:
@@ -112,25 +160,37 @@ def _checked(path: Place) -> int:
     """Rows of a file whose columns are of the right types."""
     reader = _open(path)
     try:
-        schema = reader.schema_arrow
-        n_rows = int(reader.metadata.num_rows)
-    except (OSError, pa.ArrowException) as error:
-        raise _broken(path, error) from error
+        check_columns(_schema(reader, path), str(path))
+        return int(reader.metadata.num_rows)
     finally:
         reader.close()
+
+
+def _schema(reader: Any, path: Place) -> Any:
+    try:
+        return reader.schema_arrow
+    except (OSError, pa.ArrowException) as error:
+        raise _broken(path, error) from error
+
+
+def check_columns(schema: Any, where: str) -> None:
+    """Refuse columns that cannot be evidence, before any row is read.
+
+    Raises:
+        ArchiveError: one is missing, there twice, or of a type that it cannot be taken from.
+    """
     for name in COLUMNS:
         if schema.names.count(name) > 1:
-            raise ArchiveError(f"{path}: column {name} is there twice; write it again with one")
+            raise ArchiveError(f"{where}: column {name} is there twice; write it again with one")
     if not {"machine", "boot"} <= set(schema.names) or not set(_EVIDENCE) & set(schema.names):
         raise ArchiveError(
-            f"{path}: no evidence; it must have the columns machine and boot and one of {', '.join(_EVIDENCE)}"
+            f"{where}: no evidence; it must have the columns machine and boot and one of {', '.join(_EVIDENCE)}"
         )
     for field in rows.source_schema(rows.FILES):
         if field.name in schema.names and field.name in COLUMNS:
             trouble = trouble_of_type(field, schema.field(field.name).type)
             if trouble is not None:
-                raise ArchiveError(f"{path}: {trouble}; write it again with that type")
-    return n_rows
+                raise ArchiveError(f"{where}: {trouble}; write it again with that type")
 
 
 def _rows_within(max_bytes: int, reader: Any, group: int, max_rows: int) -> int:
@@ -159,7 +219,7 @@ def _source(path: Place, group: int, first: int, n: int) -> Any:
     )
 
 
-def _cut(batch: Any, max_rows: int, max_bytes: int, keys: bool) -> Iterator[Any]:
+def cut(batch: Any, max_rows: int, max_bytes: int, keys: bool = False) -> Iterator[Any]:
     """Slices of a batch that keep to both limits."""
     if keys:
         for first in range(0, len(batch), max_rows):

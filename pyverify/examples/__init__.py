@@ -1,0 +1,1 @@
+"""Verifier services to start from: threads (:mod:`.threaded`) and asyncio (:mod:`.asynchronous`)."""
