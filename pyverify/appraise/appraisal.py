@@ -20,6 +20,7 @@ from pyverify.appraise.attestation import Attestation, SentQuotes, attest, sent_
 from pyverify.appraise.booted import BOOTED, booted_facts, reached_in
 from pyverify.appraise.boots import Boots
 from pyverify.appraise.comparison import Comparison, PcrMasks, PcrValues, StageValues
+from pyverify.appraise.coverage import further_banks
 from pyverify.appraise.finding_columns import FindingColumns
 from pyverify.appraise.ima_judgement import ImaJudgement, judge_ima
 from pyverify.appraise.ima_start import values_at_start
@@ -92,15 +93,17 @@ def verify(
 @dataclass(frozen=True, slots=True)
 class _Quoted:
     """What quotes come to in an appraisal: authentic values, by bank the PCRs of each row that they and the logs prove,
-    those that an IMA list is held against, and the rows of which all is proven that must be."""
+    those that an IMA list is held against, the rows of which all is proven that must be, and the banks, a bit each, in
+    which a row is compared although it need not be."""
 
     pcrs: PcrValues
     proven: Mapping[str, npt.NDArray[np.uint32]]
     for_ima: Mapping[str, npt.NDArray[np.uint32]]
     covered: npt.NDArray[np.bool_]
+    further: npt.NDArray[np.uint32] | np.uint32
 
 
-_NOT_QUOTED: Final = _Quoted(PcrValues({}, {}), {}, {}, np.zeros(0, np.bool_))
+_NOT_QUOTED: Final = _Quoted(PcrValues({}, {}), {}, {}, np.zeros(0, np.bool_), np.uint32(0))
 
 
 class Appraisal:
@@ -167,7 +170,10 @@ class Appraisal:
             self.findings.high |= judgeable & ~quoted.covered
             pcrs = quoted.pcrs
         self.boots = Boots.of(self.batch, self.machines, self.as_of, self.attestation)
-        self.comparison = comparison = Comparison(self.references, masks, self.baseline, judged, required, self.boots)
+        compared_in = required | quoted.further
+        self.comparison = comparison = Comparison(
+            self.references, masks, self.baseline, judged, compared_in, self.boots
+        )
         comparison.compare(pcrs, self.findings)
         stage_values = comparison.explain(judged_as.logs, judged_as.digests, pcrs, self.findings)
         at_start = values_at_start(self.batch, self.logs, judged_as, led_to)
@@ -231,7 +237,10 @@ class Appraisal:
         usable = {bank: masks.compare & ~mask == 0 for bank, mask in proven.items()}
         for_ima = {**proven, "sha1": np.where(closed, np.uint32(0), proven["sha1"])}
         covered = self._covered(attestation, masks, required)
-        return _Quoted(PcrValues(authentic, usable), explained, for_ima, covered)
+        learned = np.zeros(self.n, np.uint32)
+        learned[self.known] = self.references.log_banks[self.baseline[self.known]]
+        further = further_banks(usable, closed, learned)
+        return _Quoted(PcrValues(authentic, usable), explained, for_ima, covered, further)
 
     def _required_banks(self, sent: SentQuotes | None) -> npt.NDArray[np.uint32]:
         """For each row the banks that it is compared in, of those that the policy allows.
