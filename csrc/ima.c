@@ -279,7 +279,7 @@ static uint64_t read_entry(list_reader *r, uint64_t at, pv_ima_entry *e) {
     return fault(r, PV_IMA_FAULT_TRUNCATED, at);
   }
   p += header;
-  if (name_size != r->name_size || memcmp(p, r->name, name_size) != 0) {
+  if (!r->name || name_size != r->name_size || memcmp(p, r->name, name_size) != 0) {
     if (!ima_find_template(p, name_size, &r->template)) {
       return fault(r, PV_IMA_FAULT_TEMPLATE, at + header);
     }
