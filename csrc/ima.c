@@ -358,7 +358,7 @@ int pv_ima_scan(const uint8_t *blob, const int64_t *offsets, const uint8_t *bank
     memset(r.row, 0, sizeof *r.row);
     r.row->bank = banks[i];
     r.row->first_entry = n;
-    int status = read_list(&r, entries + n, capacity - n);
+    int status = read_list(&r, n ? entries + n : entries /* no room at all may be NULL */, capacity - n);
     if (status != PV_OK) {
       return status;
     }
