@@ -1,4 +1,4 @@
-"""Least privilege, as the kernel sees it: the commands open no socket, start no program, and write nothing outside their
+"""Least privilege, as the kernel sees it: commands open no socket, start no program, and write nothing outside their
 outputs, the store and the folder for temporary files (strace; SECURITY.md)."""
 
 from __future__ import annotations
@@ -17,6 +17,10 @@ LOG = ROOT / "tests" / "data" / "kat_log.bin"
 REPORTED = (
     "%network,execve,execveat,fork,vfork,open,openat,openat2,creat,truncate,rename,renameat,renameat2,unlink,unlinkat,"
     "mkdir,mkdirat,link,linkat,symlink,symlinkat,chmod,fchmodat,rmdir"
+)
+BY_PATH = frozenset(
+    "open openat openat2 creat mkdir mkdirat unlink unlinkat rename renameat renameat2 chmod fchmodat link linkat rmdir"
+    " truncate".split()
 )
 PATHS = re.compile(r'"((?:[^"\\]|\\.)*)"')
 NOT_WRITING = re.compile(r"open(?:at2?)?\(.*O_RDONLY(?!.*(?:O_CREAT|O_TRUNC|O_TMPFILE))")
@@ -59,8 +63,7 @@ def _outside(calls: list[str], allowed: tuple[Path, ...]) -> list[str]:
         if NOT_WRITING.match(call) or USER_DATABASE.match(call):
             continue
         name = call.split("(")[0]
-        if name in ("open", "openat", "openat2", "creat", "mkdir", "mkdirat", "unlink", "unlinkat", "rename", "renameat",
-                    "renameat2", "chmod", "fchmodat", "link", "linkat", "rmdir", "truncate"):  # fmt: skip
+        if name in BY_PATH:
             paths = [Path(path) for path in PATHS.findall(call)]
             if paths and all(
                 any(path.is_relative_to(top) for top in allowed) or path == Path("/dev/null") for path in paths
