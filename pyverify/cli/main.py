@@ -281,9 +281,12 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit code: 0 done, 1 the answer is no, 2 usage, 3 unreadable input, 4 internal."""
-    args = build_parser().parse_args(argv)
     with _ended_by_sigterm():
-        return _run(args)
+        try:
+            return _run(build_parser().parse_args(argv))
+        except KeyboardInterrupt as stop:
+            print("pyverify: interrupted; nothing was left half written", file=sys.stderr)
+            return 128 + (signal.SIGTERM if isinstance(stop, _TerminatedError) else signal.SIGINT)
 
 
 class _TerminatedError(KeyboardInterrupt):
@@ -326,9 +329,6 @@ def _run(args: argparse.Namespace) -> int:
         return _complain(error, INTERNAL)
     except Exception as error:
         return _complain(f"internal error, please report it: {type(error).__name__}: {error}", INTERNAL)
-    except KeyboardInterrupt as stop:
-        print("pyverify: interrupted; nothing was left half written", file=sys.stderr)
-        return 128 + (signal.SIGTERM if isinstance(stop, _TerminatedError) else signal.SIGINT)
     return code
 
 

@@ -8,6 +8,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain, repeat
 from typing import Final, Literal, TypeVar
 
@@ -127,20 +128,10 @@ def run(
         StoreError: the ledger cannot be written to.
         OutputError: the journal cannot be read or written.
     """
-
-    def appraise(item: tuple[pa.RecordBatch, Appraised | None]) -> tuple[Appraised, bool]:
-        batch, before = item
-        if before is not None and before.digest == rows_digest(batch):
-            return before, True
-        appraisal = Appraisal(batch, references, policy, as_of)
-        verdicts = appraisal.verdicts()
-        digest = b"" if journal is None else rows_digest(batch, appraisal.ids)
-        facts = quote_facts(appraisal.attestation, batch), booted_facts(appraisal)
-        return Appraised(digest, verdicts, *facts), False
-
     batches = source.batches(max_rows=BATCH_ROWS, max_bytes=BATCH_BYTES)
     kept = iter(()) if journal is None else journal.finished()
     items = zip(batches, chain(kept, repeat(None)), strict=False)
+    appraise = partial(_appraise, references, policy, as_of, journal is not None)
     appraised = _watched(ordered_map(appraise, items, jobs), summary, watch)
     if journal is not None:
         appraised = journal.recorded(appraised)
@@ -154,6 +145,23 @@ def run(
         missing.difference_update(batch.column("machine").to_pylist() if missing else ())
         _count(batch, summary.outcomes)
         yield batch
+
+
+def _appraise(
+    references: References,
+    policy: Policy,
+    as_of: datetime.datetime,
+    is_kept: bool,
+    item: tuple[pa.RecordBatch, Appraised | None],
+) -> tuple[Appraised, bool]:
+    """A batch appraised, or what was kept of it if its rows are still the same; and which of the two."""
+    batch, before = item
+    if before is not None and before.digest == rows_digest(batch):
+        return before, True
+    appraisal = Appraisal(batch, references, policy, as_of)
+    verdicts = appraisal.verdicts()
+    digest = rows_digest(batch, appraisal.ids) if is_kept else b""
+    return Appraised(digest, verdicts, quote_facts(appraisal.attestation, batch), booted_facts(appraisal)), False
 
 
 def has_second_pass(references: References, policy: Policy, as_of: datetime.datetime) -> bool:
