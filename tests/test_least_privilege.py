@@ -19,8 +19,25 @@ REPORTED = (
     "mkdir,mkdirat,link,linkat,symlink,symlinkat,chmod,fchmodat,rmdir"
 )
 BY_PATH = frozenset(
-    "open openat openat2 creat mkdir mkdirat unlink unlinkat rename renameat renameat2 chmod fchmodat link linkat rmdir"
-    " truncate".split()
+    [
+        "open",
+        "openat",
+        "openat2",
+        "creat",
+        "mkdir",
+        "mkdirat",
+        "unlink",
+        "unlinkat",
+        "rename",
+        "renameat",
+        "renameat2",
+        "chmod",
+        "fchmodat",
+        "link",
+        "linkat",
+        "rmdir",
+        "truncate",
+    ]
 )
 PATHS = re.compile(r'"((?:[^"\\]|\\.)*)"')
 NOT_WRITING = re.compile(r"open(?:at2?)?\(.*O_RDONLY(?!.*(?:O_CREAT|O_TRUNC|O_TMPFILE))")

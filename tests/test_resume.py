@@ -328,7 +328,7 @@ def test_killed_in_both_passes_the_verdicts_are_those_of_an_undisturbed_run(run:
 @pytest.mark.parametrize(("by", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_signals_end_a_run_cleanly(runs: Runs, fleet: Path, tmp_path: Path, by: int, code: int) -> None:
     for output in (("-o", "v.jsonl"), ("-o", "-")):
-        ended, _ = runs(fleet, *LOG_ONLY, *DAY_2, *output, "--summary", "s.json", after=0.12, by=by)
+        ended, _ = runs(fleet, *LOG_ONLY, *DAY_2, *output, "--summary", "s.json", after=0.15, by=by)
         said = Path("said").read_text()
         assert ended == code, said
         assert "Traceback" not in said
@@ -356,6 +356,35 @@ def test_a_full_disk_is_told_and_leaves_nothing_half_written(run: Any, fleet: Pa
         assert not list(tmp_path.glob("v.jsonl.partial/.*"))
     assert run("verify", fleet, *LOG_ONLY, *DAY_2, "-o", "v.jsonl", "--resume")[0] == 1
     assert rows_of(tmp_path / "v.jsonl") == rows_of(tmp_path / "whole.jsonl")
+
+
+def test_an_archive_that_breaks_off_can_be_gone_on_with(run: Any, fleet: Path, tmp_path: Path) -> None:
+    """As a share that went away: what was appraised of it is kept, and there is no output."""
+    from source_archives import make_tar
+
+    items = [(str(path.relative_to(fleet)), path.read_bytes()) for path in sorted(fleet.rglob("*")) if path.is_file()]
+    archive = make_tar(tmp_path / "t", items)  # type: ignore[arg-type]
+    assert run("verify", archive, *LOG_ONLY, *DAY_2, "-o", "whole.jsonl")[0] == 1
+    whole = archive.read_bytes()
+    archive.write_bytes(whole[: len(whole) // 2])
+    code, _, err = run("verify", archive, *LOG_ONLY, *DAY_2, "-o", "v.jsonl")
+    assert code == 4
+    assert "--resume goes on" in err
+    assert not (tmp_path / "v.jsonl").exists()
+    archive.write_bytes(whole)
+    assert run("verify", archive, *LOG_ONLY, "-o", "v.jsonl", "--resume", "--summary", "s.json")[0] == 1
+    assert json.loads((tmp_path / "s.json").read_text())["kept_rows"] > 0
+    assert rows_of(tmp_path / "v.jsonl") == rows_of(tmp_path / "whole.jsonl")
+
+
+def test_another_version_does_not_go_on(run: Any, fleet: Path, tmp_path: Path) -> None:
+    """It may judge otherwise."""
+    interrupt(run, fleet, *LOG_ONLY, *DAY_2, "-o", "v.jsonl")
+    path = tmp_path / "v.jsonl.partial" / "journal.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"pyverify": "0.0.0"}))
+    code, _, err = run("verify", fleet, *LOG_ONLY, "-o", "v.jsonl", "--resume")
+    assert code == 4
+    assert "0.0.0" in err
 
 
 def test_two_runs_at_once_into_one_file_are_refused(run: Any, fleet: Path, monkeypatch: pytest.MonkeyPatch) -> None:

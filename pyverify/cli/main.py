@@ -325,9 +325,12 @@ def _parsed(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argp
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit code: 0 done, 1 the answer is no, 2 usage, 3 unreadable input, 4 internal."""
-    args = _parsed(build_parser(), argv)
     with _ended_by_sigterm():
-        return _run(args)
+        try:
+            return _run(_parsed(build_parser(), argv))
+        except KeyboardInterrupt as stop:
+            print("pyverify: interrupted; nothing was left half written", file=sys.stderr)
+            return 128 + (signal.SIGTERM if isinstance(stop, _TerminatedError) else signal.SIGINT)
 
 
 class _TerminatedError(KeyboardInterrupt):
@@ -370,9 +373,6 @@ def _run(args: argparse.Namespace) -> int:
         return _complain(error, INTERNAL)
     except Exception as error:
         return _complain(f"internal error, please report it: {type(error).__name__}: {error}", INTERNAL)
-    except KeyboardInterrupt as stop:
-        print("pyverify: interrupted; nothing was left half written", file=sys.stderr)
-        return 128 + (signal.SIGTERM if isinstance(stop, _TerminatedError) else signal.SIGINT)
     return code
 
 

@@ -100,7 +100,9 @@ def _resumed(args: argparse.Namespace, store: Store, policy: Policy, journal: Jo
         return Run(references, as_of)
     # Once all was appraised, the run spends nonces and notes what was booted: it must not stumble over that.
     if journal.is_complete and _changes_since(store, bound.head) <= _OWN:
-        return Run(journal.references(), as_of)
+        kept = journal.references()
+        if kept.id.hex() == bound.references_id:
+            return Run(kept, as_of)
     raise UsageError(
         f"{args.output}: the run that was interrupted is against other references "
         f"({bound.references_id[:12]}, now {references.id.hex()[:12]}): the store has changed; begin anew"

@@ -72,18 +72,16 @@ def verify(args: argparse.Namespace) -> int:
                 waiting = f"that of {tempfile.gettempdir()}, where verdicts wait for the last row"
                 raise OutputError(f"{where}: cannot be written ({why}); see to its disk, and to {waiting}") from error
         head = store.head
-    seconds = time.monotonic() - start
-    code = summary.exit_code_if(args.fail_on) if broken is None else _UNREADABLE
-    _print_summary(summary, head, seconds)
-    if args.summary is not None:
-        _write_summary(args, summary, policy, head, seconds, code)
-    if not summary.rows:
-        print(
-            f"pyverify: {escape(args.archive)} holds no boots: is it MACHINE/BOOT/binary_bios_measurements?",
-            file=sys.stderr,
-        )
-    if broken is not None:
-        raise broken
+        seconds = time.monotonic() - start
+        code = summary.exit_code_if(args.fail_on) if broken is None else _UNREADABLE
+        _print_summary(summary, head, seconds)
+        if args.summary is not None:
+            _write_summary(args, summary, policy, head, seconds, code)
+        if not summary.rows:
+            words = "holds no boots: is it MACHINE/BOOT/binary_bios_measurements?"
+            print(f"pyverify: {escape(args.archive)} {words}", file=sys.stderr)
+        if broken is not None:
+            raise broken
     return code
 
 

@@ -100,6 +100,8 @@ def _member_of(path: str) -> tuple[str, Member, str, str | None] | None:
             return None
         folder = "\\/" + path[: -len(name) - 1].replace("\\", "/")
         return folder, member, name, "the path is separated by backslashes; pack it with slashes"
+    if not (path.startswith(("/", "./")) or ".." in path or "//" in path or "/./" in path):
+        return folder, member, name, None  # as nearly all are
     parts = folder.split("/")
     if path.startswith("/"):
         return folder, member, name, "the path is absolute; pack it relative to the archive's folder"

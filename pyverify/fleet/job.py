@@ -8,6 +8,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain, repeat
 from typing import Final, Literal, Protocol, TypeVar, runtime_checkable
 
@@ -145,19 +146,13 @@ def run(
         StoreError: the ledger cannot be written to.
         OutputError: the journal cannot be read or written.
     """
-
-    def first(item: tuple[pa.RecordBatch, Appraised | None]) -> tuple[Appraised, bool]:
-        batch, before = item
-        if before is not None and before.digest == rows_digest(batch):
-            return before, True
-        return appraise(batch, references, policy, as_of, digested=journal is not None), False
-
     if isinstance(source, Elsewhere):
         appraised = _watched(((one, False) for one in source.appraised(references, policy, as_of)), summary, watch)
     else:
         batches = source.batches(max_rows=BATCH_ROWS, max_bytes=BATCH_BYTES)
         kept = iter(()) if journal is None else journal.finished()
         items = zip(batches, chain(kept, repeat(None)), strict=False)
+        first = partial(_appraise, references, policy, as_of, journal is not None)
         appraised = _watched(ordered_map(first, items, jobs), summary, watch)
         appraised = appraised if journal is None else journal.recorded(appraised)
     if not has_second_pass(references, policy, as_of):
@@ -170,6 +165,20 @@ def run(
         missing.difference_update(batch.column("machine").to_pylist() if missing else ())
         _count(batch, summary.outcomes)
         yield batch
+
+
+def _appraise(
+    references: References,
+    policy: Policy,
+    as_of: datetime.datetime,
+    is_kept: bool,
+    item: tuple[pa.RecordBatch, Appraised | None],
+) -> tuple[Appraised, bool]:
+    """A batch appraised, or what was kept of it if its rows are still the same; and which of the two."""
+    batch, before = item
+    if before is not None and before.digest == rows_digest(batch):
+        return before, True
+    return appraise(batch, references, policy, as_of, digested=is_kept), False
 
 
 def has_second_pass(references: References, policy: Policy, as_of: datetime.datetime) -> bool:

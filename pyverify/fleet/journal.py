@@ -15,6 +15,7 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import IO, Final, NamedTuple, Self
 
@@ -29,7 +30,6 @@ from pyverify.evidence.columns import Ragged
 from pyverify.fleet.partial import finished_file, remove_unfinished, writing
 from pyverify.fleet.quote_facts import QUOTE_FACTS
 
-_FORMAT: Final = 1
 _PART_ROWS: Final = 16_384
 _PART_SECONDS: Final = 5.0
 """A part file ends at either: what is appraised again after a kill."""
@@ -110,8 +110,8 @@ class Journal:
         """
         try:
             found = json.loads((self._folder / _JOURNAL).read_bytes())
-            if found.pop("format") != _FORMAT:
-                raise ValueError("of another version")
+            if (made_by := found.pop("pyverify")) != version("pyverify"):
+                raise ValueError(f"begun by pyverify {made_by}, which may judge otherwise")
             bound = Bound(**{name: str(value) for name, value in found.items()})
             datetime.datetime.fromisoformat(bound.as_of)
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
@@ -127,7 +127,7 @@ class Journal:
             with finished_file(self._folder / _REFERENCES) as file:
                 references.save(Path(file.name))
         with finished_file(self._folder / _JOURNAL) as file:
-            file.write(json.dumps({"format": _FORMAT, **asdict(bound)}).encode())
+            file.write(json.dumps({"pyverify": version("pyverify"), **asdict(bound)}).encode())
 
     def references(self) -> References:
         """The references that were kept.

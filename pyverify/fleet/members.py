@@ -93,8 +93,10 @@ class Boot:
     )
 
     def __init__(self, machine: str, boot: str, *, file: str, row: int) -> None:
-        self.machine = escape_name(machine)
-        self.boot = escape_name(boot)
+        has_name = is_name(machine)
+        is_good = has_name and is_name(boot)
+        self.machine = machine if is_good else escape_name(machine)
+        self.boot = boot if is_good else escape_name(boot)
         self.file = escape_path(file)
         self.row = row
         self.members: dict[Member, bytes] = {}
@@ -107,8 +109,8 @@ class Boot:
         self.hint: str | None = None
         self._seen: set[Member] = set()
         self._quotes: set[int] = set()
-        if not is_name(machine) or not is_name(boot):
-            which = "boot" if is_name(machine) else "machine"
+        if not is_good:
+            which = "boot" if has_name else "machine"
             self.fail("evidence.name", f"the {which}'s name must be 1 to 128 of A-Z a-z 0-9 . _ -; rename it")
 
     def fail(self, code: str, hint: str) -> None:

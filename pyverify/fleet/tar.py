@@ -7,8 +7,7 @@ keeps every member; here machines would be missing in silence.
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, NamedTuple
 
 from pyverify.fleet import limits
 
@@ -33,8 +32,7 @@ class TarError(Exception):
     """The stream is no tar from here on."""
 
 
-@dataclass(frozen=True, slots=True)
-class TarEntry:
+class TarEntry(NamedTuple):
     """A member, before its bytes are read."""
 
     path: str
