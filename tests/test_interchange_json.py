@@ -125,13 +125,13 @@ def sequence(**changes) -> bytes:
 
     def change(file):
         table = file["sequences"]
-        key = everything().allowed[8][0].sequence.key.hex()
+        key = everything().allowed[8][-1].sequence.key.hex()
         table[key] = {**table[key], **changes}
 
     return changed(change)
 
 
-DIGEST = everything().allowed[8][0].sequence.digests["sha256"].hex()
+DIGEST = everything().allowed[8][-1].sequence.digests["sha256"].hex()
 
 
 @pytest.mark.parametrize(
