@@ -54,7 +54,7 @@ def everything(name: str = "all") -> Baseline:
     varying = EventSequence(own.start, own.types, own.texts, own.digests, (0,))
     bare = EventSequence(0, (), (), {}, (), {"sha256": bytes(range(32)), "sm3_256": bytes(32)})
     allowed = list(plain.allowed)
-    allowed[8] = (Allowed(varying), Allowed(other, UNTIL, keep=True), Allowed(own, UNTIL))
+    allowed[8] = (Allowed(other, UNTIL, keep=True), Allowed(own, UNTIL), Allowed(varying))
     allowed[14] = (Allowed(bare),)
     allowed[23] = ()
     digest = hash_of("sha256", b"program")

@@ -125,13 +125,13 @@ def sequence(**changes) -> bytes:
 
     def change(file):
         table = file["sequences"]
-        key = everything().allowed[8][0].sequence.key.hex()
+        key = everything().allowed[8][-1].sequence.key.hex()
         table[key] = {**table[key], **changes}
 
     return changed(change)
 
 
-DIGEST = everything().allowed[8][0].sequence.digests["sha256"].hex()
+DIGEST = everything().allowed[8][-1].sequence.digests["sha256"].hex()
 
 
 @pytest.mark.parametrize(
@@ -194,7 +194,8 @@ def test_a_sequence_that_says_less_or_something_else_is_refused(changes, words):
         (lambda p: p.pop(), "has 23 PCRs; allowed are 24"),
         (lambda p: p.append([]), "has 25 items"),
         (lambda p: p[8].append(p[8][0]), "allows one sequence twice"),
-        (lambda p: p[8][0].update(keep=True), "only one of until and keep"),
+        (lambda p: p[8][-1].update(keep=True), "only one of until and keep"),
+        (lambda p: p[8].reverse(), "the oldest first"),
         (lambda p: p[8].clear(), "is not what its key says"),
         (lambda p: [of_pcr.clear() for of_pcr in p], "allows nothing in any PCR"),
         (lambda p: p[8][0].update(sequence="0" * 64), r"a key of \$\.sequences"),
@@ -283,9 +284,8 @@ def baselines(draw):
         ends = draw(until)
         return Allowed(sequence, ends, ends is not None and draw(st.booleans()))
 
-    of_pcrs = [
-        tuple(allowed(s) for s in draw(st.lists(sequences(), max_size=2, unique_by=lambda s: s.key))) for _ in range(3)
-    ]
+    several = st.lists(sequences(), max_size=2, unique_by=lambda s: s.key)
+    of_pcrs = [tuple(sorted(map(allowed, draw(several)), key=lambda one: one.until is None)) for _ in range(3)]
     of_pcrs[0] = of_pcrs[0] or (Allowed(EventSequence(0, (), (), {"sha256": b""})),)
     return of_log(
         name=draw(names),

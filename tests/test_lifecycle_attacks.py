@@ -23,10 +23,11 @@ from pyverify.baseline.ledger import Ledger
 from pyverify.baseline.lifecycle import Lifecycle
 from pyverify.baseline.model import Accepted, event_sequences
 from pyverify.baseline.selection import Selection
-from pyverify.baseline.supersede import Old
+from pyverify.baseline.supersede import GRACE, Old
+from pyverify.cli.approve import _boot, _chosen
 from pyverify.cli.main import main
 from pyverify.evidence.bundle import evidence_batch
-from pyverify.fleet.changes import Changes
+from pyverify.fleet.changes import BootChange, Changes, Offer
 
 __all__ = ["store"]
 
@@ -205,3 +206,28 @@ def test_a_file_of_names_that_is_no_text_is_refused(tmp_path):
     (tmp_path / "names").write_bytes(b"m\xff")
     words = ["--file", str(tmp_path / "names"), "--cohort", "web", "--store", str(tmp_path / "s.db")]
     assert main(["baseline", "assign", *words]) == 2
+
+
+def test_a_change_is_named_by_its_whole_id(tmp_path):
+    offer = Offer("0123456789abcdef0123", (kernel_edit(),), (), ("m",))
+    assert _chosen([offer], offer.id.upper()) is offer
+    for name in (offer.id[:-1], "", offer.id + "0"):
+        with pytest.raises(UsageError, match="is no change"):
+            _chosen([offer], name)
+
+
+def test_a_boot_of_several_samples_is_approved_only_where_all_are_alike():
+    """Whoever looked at one of them must not approve another."""
+    one, other = (BootChange("m", "1", "machine", edits=(kernel_edit(new=text),)) for text in (b"a", b"b"))
+    bad = BootChange("m", "1", "machine", against=("key.unknown",))
+    assert _boot([one, one], "m/1") is one
+    for samples in ([one, other], [one, bad], [bad], []):
+        with pytest.raises(UsageError):
+            _boot(samples, "m/1")
+
+
+def test_what_is_over_is_a_step_back_only_for_boots_that_came_after_the_new(store):
+    approve(store)
+    job(store, ("m", "2", 2, NEW_LOG))
+    late = job(store, ("m", "1", 1, OLD_LOG), ("m", "3", 3, OLD_LOG), as_of=NOW + 2 * GRACE)
+    assert {boot: found[0] for boot, (_, found) in late.items()} == {"1": "expired", "3": "rolled-back"}

@@ -65,23 +65,17 @@ class HeldPcr:
     def _finding(self, one: Superseded, row: int, boots: Boots) -> Finding:
         known = self.references.reached(boots.machines[row], self.profile, self.pcr)
         newer = [held for rank, held in known if rank > one.rank]
-        until = f"{one.until:%Y-%m-%d %H:%M} UTC"
-        if boots.as_of >= one.until:
-            if newer:
-                return self._rolled_back(newer[0].place.boot)
+        until, place = f"{one.until:%Y-%m-%d %H:%M} UTC", boots.place(row)
+        is_over = boots.as_of >= one.until
+        before = next((held for held in newer if held.is_before(place)), None)
+        if before is not None and (is_over or not one.keep):
+            words = f"a value that was superseded came back: boot {before.place.boot} already held what came after it"
+            return self._of("baseline.rolled-back", Severity.HIGH, words)
+        if is_over:
             words = f"a value that was superseded and allowed until {until}: update the machine"
             return self._of("baseline.expired", Severity.HIGH, words)
-        if not one.keep:
-            place = boots.place(row)
-            for held in newer:
-                if held.is_before(place):
-                    return self._rolled_back(held.place.boot)
         words = f"still as before a change that was approved, which is allowed until {until}"
         return self._of("baseline.approved", Severity.INFO, words)
-
-    def _rolled_back(self, boot: str) -> Finding:
-        words = f"a value that was superseded came back: boot {boot} already held what came after it"
-        return self._of("baseline.rolled-back", Severity.HIGH, words)
 
     def _of(self, code: str, severity: Severity, words: str) -> Finding:
         return Finding(code, severity, f"{self.name}: {words}", self.pcr)

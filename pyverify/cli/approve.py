@@ -133,22 +133,24 @@ def _old(args: argparse.Namespace, now: datetime.datetime) -> Old:
 
 
 def _chosen(found: list[Offer], name: str) -> Offer:
-    fits = [offer for offer in found if offer.id.startswith(name.lower())] if len(name) >= 4 else []
-    if len(fits) != 1:
-        known = ", ".join(offer.id for offer in found) or "none"
-        raise UsageError(f"{escape(name)} names {len(fits)} changes of this archive; it offers {known}")
-    return fits[0]
+    """The change of that id, which is given whole: the start of one may be that of another that a machine made up."""
+    for offer in found:
+        if offer.id == name.lower():
+            return offer
+    known = ", ".join(offer.id for offer in found) or "none"
+    raise UsageError(f"{escape(name)} is no change of this archive; it offers {known}")
 
 
 def _boot(changes: Sequence[BootChange], name: str) -> BootChange:
-    machine, _, boot = name.partition("/")
-    for change in changes:
-        if (change.machine, change.boot) == (machine, boot):
-            if change.against:
-                codes = ", ".join(change.against)
-                raise UsageError(f"{escape(name)} cannot be approved: {codes} speak against it (`pyverify explain`)")
-            return change
-    raise UsageError(f"this archive has no boot {escape(name)} that differs from its baseline")
+    samples = [change for change in changes if f"{change.machine}/{change.boot}" == name]
+    if not samples:
+        raise UsageError(f"this archive has no boot {escape(name)} that differs from its baseline")
+    if against := sorted({code for change in samples for code in change.against}):
+        codes = ", ".join(against)
+        raise UsageError(f"{escape(name)} cannot be approved: {codes} speak against it (`pyverify explain`)")
+    if any(change != samples[0] for change in samples):
+        raise UsageError(f"{escape(name)} was sampled {len(samples)} times, and the samples differ: approve by change")
+    return samples[0]
 
 
 def _event_to_vary(boot: BootChange, number: int) -> tuple[int, int, tuple[int, str]]:
@@ -203,7 +205,7 @@ def edit_words(edit: Edit) -> str:
         return f"{pcr_name(edit.pcr)}: {new} is new: {_digests(edit.added)}"
     if not edit.added:
         return f"{pcr_name(edit.pcr)}: {old} is gone"
-    return f"{pcr_name(edit.pcr)}: {old} became {new}"
+    return f"{pcr_name(edit.pcr)}: {old} became {new}: {_digests(edit.removed)} became {_digests(edit.added)}"
 
 
 def _event_words(event: Event) -> str:

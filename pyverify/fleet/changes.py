@@ -47,6 +47,9 @@ _MAY_BE_APPROVED: Final = frozenset(
 )
 """High findings of a boot that an approval answers. A boot that went back is not one of them: that is a rollback."""
 
+_ID_DIGITS: Final = 20
+"""Of an offer's id, so many that nobody finds a change of his own that has the id of an awaited one."""
+
 _KNOWN: Final = 4096
 """Differences remembered to recognise what other machines sent too."""
 
@@ -209,7 +212,7 @@ def offers(changes: Iterable[BootChange]) -> list[Offer]:
 
 
 def _offer(items: list[Edit | ImaEdit], machines: frozenset[str]) -> Offer:
-    name = hashlib.sha256(b"".join(sorted(key_of(item) for item in items))).hexdigest()[:12]
+    name = hashlib.sha256(b"".join(sorted(key_of(item) for item in items))).hexdigest()[:_ID_DIGITS]
     edits_of = sorted((item for item in items if isinstance(item, Edit)), key=lambda edit: edit.pcr)
     files = sorted((item for item in items if isinstance(item, ImaEdit)), key=lambda one: one.member)
     return Offer(name, tuple(edits_of), tuple(files), tuple(sorted(machines)))

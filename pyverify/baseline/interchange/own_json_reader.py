@@ -179,6 +179,9 @@ def _profile(value: Any, place: str, sequences: _Table) -> tuple[tuple[Allowed, 
         named = [(one.sequence.key, one.until) for one in allowed[-1]]
         if len(set(named)) < len(named):
             raise UsageError(f"{where} allows one sequence twice")
+        is_current = [one.until is None for one in allowed[-1]]
+        if is_current != sorted(is_current):
+            raise UsageError(f"{where} has a superseded sequence after a current one; allowed is the oldest first")
     if not any(allowed):
         raise UsageError(f"{place} allows nothing in any PCR")
     return tuple(allowed)
