@@ -29,12 +29,12 @@ from pyverify.appraise.log_checks import check_logs
 from pyverify.appraise.policy import Policy
 from pyverify.appraise.python_rules import held_to
 from pyverify.appraise.replay_check import replay_findings, source_findings
+from pyverify.appraise.row_references import RowReferences
 from pyverify.appraise.rows import conform, evidence_ids, has_values, log_digests, row_faults
 from pyverify.appraise.stages import stage_columns
 from pyverify.appraise.structure import fault_findings
 from pyverify.appraise.verdict import BASELINE_TYPE, SCHEMA_VERSION, Claim, Verdict
 from pyverify.appraise.verdict_table import bank_masks, masks_in, outcomes, verdict_table
-from pyverify.baseline.acceptable import is_acceptable
 from pyverify.baseline.ima_columns import NO_SET
 from pyverify.baseline.model import Accepted
 from pyverify.baseline.references import References
@@ -42,7 +42,6 @@ from pyverify.errors import UsageError
 from pyverify.evidence.bundle import Evidence, evidence_batch
 from pyverify.evidence.columns import Ragged
 from pyverify.evidence.ima import PCR as IMA_PCR
-from pyverify.evidence.text import escape
 from pyverify.findings import Finding, Severity
 from pyverify.replay import Replayed, replay
 
@@ -132,10 +131,9 @@ class Appraisal:
         self.digests = log_digests(self.logs)
         self.ids = evidence_ids(self.batch, self.logs.present, self.digests)
         self.machines = [name or "" for name in self.batch.column("machine").to_pylist()]
-        self.baseline = references.find(self.machines)
-        self.known = self.baseline >= 0
-        self.baseline_index = pa.array(np.where(self.known, self.baseline, 0), mask=~self.known)
-        self.findings = FindingColumns(self.n, self._accepted(accepted))
+        self.reference = RowReferences(references, self.machines, self.ids)
+        self.baseline, self.known = self.reference.baseline, self.reference.known
+        self.findings = FindingColumns(self.n, self.reference.accepted(accepted))
 
     def verdicts(self) -> pa.RecordBatch:
         """All steps, in the order in which findings read best."""
@@ -158,7 +156,7 @@ class Appraisal:
         fault_findings(rows, self.findings)
         judgeable = ~ignored & (rows["fault"] == 0)
         self._check_logs(judged_as, judgeable, rows["banks"], required)
-        judged = judgeable & self._baseline_findings(judgeable)
+        judged = judgeable & self.reference.tell(judgeable, self.findings)
         masks = PcrMasks.of(self.policy, judged_as.of_registers)
         pcrs = led_to = PcrValues(replayed.values, {bank: replayed.has_bank(bank) for bank in replayed.values})
         quoted = _NOT_QUOTED
@@ -191,33 +189,9 @@ class Appraisal:
             policy=self.policy,
             findings=self.findings,
         )
-        self._tell_ignored()
+        self.reference.tell_ignored(self.as_of, self.findings)
         verdicts = self._table(judged, comparison, masks, quoted.proven, empty, stage_values, ima)
         return held_to(self.policy, self.batch, verdicts) if self.policy.rules else verdicts
-
-    def _accepted(self, by_all: Sequence[Accepted]) -> dict[tuple[str, int | None], dict[int, str]]:
-        """For each code and PCR the rows that live with such a finding, and why; what may not be accepted is not."""
-        found: dict[tuple[str, int | None], dict[int, str]] = {}
-        own = np.unique(self.baseline[self.known])
-        known = {row: self.references.accepted(row) for row in own[self.references.has_accepted[own]].tolist()}
-        if not by_all and not known:
-            return found
-        for row, baseline in enumerate(self.baseline.tolist()):
-            for one in filter(_may_be, (*by_all, *known.get(baseline, ()))):
-                found.setdefault((one.code, one.pcr), {})[row] = one.reason
-        return found
-
-    def _tell_ignored(self) -> None:
-        """Alerts that are silenced are told of as such: what is ignored is still not trusted."""
-        ignored = self.references.machines.ignored
-        if not ignored:
-            return
-        for row in np.flatnonzero(self.findings.high | self.findings.error).tolist():
-            until, reason = ignored.get(self.machines[row], (self.as_of, None))
-            if until > self.as_of:
-                why = f": {escape(reason)}" if reason else ""
-                words = f"ignored until {until:%Y-%m-%d %H:%M} UTC{why}; it is untrusted all the same"
-                self.findings.add(row, Finding("baseline.ignored", Severity.HIGH, words))
 
     def _hold_against_quotes(
         self,
@@ -345,46 +319,6 @@ class Appraisal:
             return pa.RecordBatch.from_pylist([], schema=BOOTED)
         return booted_facts(self.batch, self.comparison, self.boots)
 
-    def _baseline_findings(self, judgeable: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-        """Rows that have an active baseline; findings for those that have none, and for evidence that got lost."""
-        known = self.known
-        active = np.zeros(self.n, np.bool_)
-        active[known] = self.references.active[self.baseline[known]]
-        learned_from = self.references.columns.field("evidence_id").take(self.baseline_index)
-        here = np.fromiter((a == b for a, b in zip(learned_from.to_pylist(), self.ids, strict=True)), np.bool_, self.n)
-        notes = (
-            (
-                judgeable & ~known,
-                "baseline.absent",
-                Severity.INFO,
-                "no baseline of this machine: `pyverify learn` makes one",
-            ),
-            (judgeable & known & ~active, "baseline.pending", Severity.INFO, "its baseline waits to be activated"),
-            (
-                active & ~judgeable,
-                "evidence.lost",
-                Severity.HIGH,
-                "this machine has a baseline, so its log should be here",
-            ),
-            (known & here, "baseline.learned-here", Severity.INFO, "this boot is what the baseline was learned from"),
-        )
-        for rows, code, severity, hint in notes:
-            self.findings.add_to_all(np.flatnonzero(rows), Finding(code, severity, hint))
-        self._tell_approvals(judgeable & active)
-        return active
-
-    def _tell_approvals(self, rows: npt.NDArray[np.bool_]) -> None:
-        """Which rows are held against a version that somebody approved, and who did."""
-        known = np.flatnonzero(rows)
-        approved = self.references.columns.field("approval").take(pa.array(self.baseline[known]))
-        if approved.null_count == len(approved):
-            return
-        encoded = approved.dictionary_encode()
-        numbers = encoded.indices.fill_null(-1).to_numpy()
-        for number, words in enumerate(encoded.dictionary.to_pylist()):
-            hint = f"the baseline that this is held against is as of an {escape(words)}"
-            self.findings.add_to_all(known[numbers == number], Finding("baseline.approved", Severity.INFO, hint))
-
     def _tell_ignored_quotes(self) -> None:
         if has_values(self.batch, "quotes"):
             counts = pc.fill_null(pc.list_value_length(self.batch.column("quotes")), 0).to_numpy(zero_copy_only=False)
@@ -401,7 +335,7 @@ class Appraisal:
         shown: StageValues,
         ima: ImaJudgement,
     ) -> pa.RecordBatch:
-        baselines = [self.references.columns.field(n).take(self.baseline_index) for n in ("scope", "id", "version")]
+        baselines = [self.references.columns.field(n).take(self.reference.index) for n in ("scope", "id", "version")]
         policy = self.policy
         differs = masks.as_pcrs(comparison.anywhere & masks.compare)
         unproven = {
@@ -423,18 +357,10 @@ class Appraisal:
             "pcrs_proven": bank_masks(proven, self.n),
             "pcrs_unproven": bank_masks(unproven, self.n),
             "stages": stage_columns(differs, judged, policy.compare_mask, shown, ima.judged, ima.bad),
-            "cohort": self._cohorts(),
+            "cohort": self.reference.cohorts(),
             "findings": self.findings.to_arrow(),
         }
         return verdict_table(self.n, columns)
 
-    def _cohorts(self) -> list[str | None] | None:
-        cohort_of = self.references.machines.cohort_of
-        return [cohort_of.get(machine) for machine in self.machines] if cohort_of else None
-
     def _optional(self, name: str) -> Any:
         return self.batch.column(name) if name in self.batch.schema.names else None
-
-
-def _may_be(one: Accepted) -> bool:
-    return is_acceptable(one.code, one.pcr)
