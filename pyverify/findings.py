@@ -240,7 +240,7 @@ _TABLE: Final = (
     Code("key.weak", Severity.HIGH, "size, exponent or curve below policy"),
     Code("key.certificate", Severity.HIGH, "chain, purpose, time, or key does not fit"),
     Code("key.first-use", Severity.POLICY, "trusted on first use only; high unless the policy's key is first-use"),
-    Code("key.denied", Severity.HIGH, "model on the deny list"),
+    Code("key.denied", Severity.HIGH, "model on the deny list: of a generator whose keys can be broken"),
     # Baseline
     Code("baseline.event-added", Severity.HIGH, "an event that the baseline does not have"),
     Code("baseline.event-removed", Severity.HIGH, "an event of the baseline is not there"),

@@ -13,6 +13,7 @@ ROOT = Path(__file__).parent.parent
 DATA = Path(__file__).parent / "data"
 SHARED = Path(os.environ.get("PYVERIFY_SHARED", ROOT.parent / "shared"))
 
+pytest.register_assert_rewrite("catalogue")  # so that its scenarios say what they found
 sys.path.append(str(ROOT))  # for bench; last, so that the installed pyverify comes before its source
 
 # The order of banks in a header as EDK2 writes it: name, TPM_ALG_ID, digest size (TCG Algorithm Registry).

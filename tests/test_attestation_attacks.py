@@ -1,9 +1,7 @@
 """Quote and key attacks (SPEC section 10.3, 61-84), each from honest evidence, through the whole appraisal.
 
 Every forged attest is signed by a key that would do, and every key is enrolled, unless that is the attack: so that it
-is the check in question which refuses.
-
-83, a TPM whose model has weak keys, has no test: nothing gives ``key.denied`` yet.
+is the check in question which refuses. 83 is in ``test_weak_generators``.
 """
 
 from __future__ import annotations

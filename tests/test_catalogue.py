@@ -6,20 +6,17 @@ import inspect
 import re
 
 import pytest
+from catalogue import archives, data, forgery, ima, logs, outputs, quotes, secure_boot, signatures, stores  # noqa: F401
+from catalogue.scenarios import SCENARIOS, Passed, Required, said
+from catalogue.table import DOES_NOT_APPLY, TABLE
 from conftest import shared
 
 from pyverify.findings import CODES
 
-pytest.register_assert_rewrite("catalogue")
-
-from catalogue import archives, data, forgery, ima, logs, outputs, quotes, secure_boot, signatures, stores  # noqa: E402, F401
-from catalogue.scenarios import SCENARIOS, Passed, Required, said  # noqa: E402
-from catalogue.table import DOES_NOT_APPLY, TABLE  # noqa: E402
-
 NUMBERS = range(1, 113)
 
 
-@pytest.mark.parametrize("number", SCENARIOS, ids=lambda number: f"{number:03}-{TABLE[number][0]}")
+@pytest.mark.parametrize("number", sorted(SCENARIOS), ids=lambda number: f"{number:03}-{TABLE[number][0]}")
 def test_catalogue(number, request):
     clauses = Required.clauses(TABLE[number][1])
     passed, attacks, met = 0, 0, set()

@@ -133,6 +133,8 @@ class _Judge:
         self.refuse(is_rsa & ~np.isin(keys["bits"], policy.rsa_bits), "key.weak", hint)
         low = (keys["exponent"] < policy.least_exponent) | (keys["exponent"] % 2 == 0)
         self.refuse(is_rsa & low, "key.weak", f"an RSA exponent that is even or below {policy.least_exponent}")
+        hint = "an RSA key of a generator whose keys can be broken (CVE-2017-15361): its TPM needs other firmware"
+        self.refuse(self.quotes.keys.weakly_generated() & is_rsa, "key.denied", hint)
         good = [curve.id for curve in CURVES.values() if curve.name in policy.curves]
         hint = f"a curve that is not allowed; {', '.join(policy.curves)} are"
         self.refuse(decoded & ~is_rsa & ~np.isin(keys["curve"], good), "key.weak", hint)

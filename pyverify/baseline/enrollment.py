@@ -97,13 +97,15 @@ class Enrollment:
 
         Raises:
             EvidenceError: the public area does not parse.
-            UsageError: the key may not attest (``key.attributes``), a certificate does not hold
-                (``key.certificate``), or it is another machine's (``key.shared``).
+            UsageError: the key may not attest (``key.attributes``), it can be broken (``key.denied``), a certificate
+                does not hold (``key.certificate``), or it is another machine's (``key.shared``).
         """
         check_machine(machine)
         area = public_area.parse(public)
         if faults := public_area.attestation_key_faults(area):
             raise UsageError(f"key.attributes: this key may not attest: {', '.join(faults)}")
+        if public_area.is_weakly_generated(area):
+            raise UsageError("key.denied: keys of this generator can be broken (CVE-2017-15361): update the TPM")
         if ak_certificates:
             self._require_chain(ak_certificates, "ak", area.key, at)
             level = KeyLevel.CERTIFIED

@@ -16,7 +16,8 @@ from pyverify.algorithms import BANKS
 from pyverify.evidence import tpm_names
 from pyverify.evidence.columns import Ragged
 from pyverify.evidence.curves import CURVES, SM2, Curve, curve_of
-from pyverify.evidence.gather import first_equal, slices
+from pyverify.evidence.gather import first_equal, rows_at, slices
+from pyverify.evidence.weak_generators import weakly_generated
 
 _PEM: Final = re.compile(
     rb"\s*-----BEGIN PUBLIC KEY-----\s*([A-Za-z0-9+/=\s]+?)\s*-----END PUBLIC KEY-----\s*", re.ASCII
@@ -82,6 +83,17 @@ class Keys:
     def present(self) -> npt.NDArray[np.bool_]:
         """Which keys were sent at all."""
         return self.items.present
+
+    def weakly_generated(self) -> npt.NDArray[np.bool_]:
+        """Which are RSA keys that a generator made whose keys can be broken: bool of shape [n]."""
+        weak = np.zeros(len(self), np.bool_)
+        numbers = np.arange(len(self), dtype=np.uint32)
+        is_rsa = (self.rows["fault"] == 0) & (self.rows["type"] == tpm_names.RSA) & (self.same_as == numbers)
+        for size in np.unique(self.rows["x_size"][is_rsa]).tolist():
+            chosen = np.flatnonzero(is_rsa & (self.rows["x_size"] == size))
+            at = self.items.offsets[chosen] + self.rows["x_at"][chosen]
+            weak[chosen] = weakly_generated(rows_at(self.items.blob, at, size))
+        return weak[self.same_as]
 
     def point(self, i: int) -> tuple[int, int]:
         """x and y of an ECC key; the modulus and 0 of an RSA key."""

@@ -130,6 +130,11 @@ def attestation_key_faults(area: PublicArea) -> list[str]:
     return ATTESTATION.words(int(ATTESTATION.faults(area.row)))
 
 
+def is_weakly_generated(area: PublicArea) -> bool:
+    """Whether it is a key that can be broken for who made it (``key.denied``)."""
+    return bool(Keys.of(Ragged.of([area.data])).weakly_generated()[0])
+
+
 def endorsement_key_faults(area: PublicArea) -> list[str]:
     """Why a key may not be an endorsement key, in words: it must be a storage key that never leaves its TPM."""
     return ENDORSEMENT.words(int(ENDORSEMENT.faults(area.row)))

@@ -80,7 +80,10 @@ def time_is_the_callers(tmp_path, monkeypatch):
 
 @entry(112)
 def results_used_again(tmp_path):
-    """A result names one device and one piece of evidence, nonce and all, is of a time, and ends."""
+    """A result names one device and one piece of evidence, nonce and all, is of a time, and ends.
+
+    The nonce itself is not in it: see ``test_catalogue_open``.
+    """
     import jwt
 
     private = ed25519.Ed25519PrivateKey.generate()

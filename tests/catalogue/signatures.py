@@ -6,7 +6,7 @@ import datetime
 import struct
 from dataclasses import replace
 
-from attested_machine import ALL_PCRS, ARCHIVE, DEFAULT, Machine, job, references_of, store_of
+from attested_machine import ALL_PCRS, ARCHIVE, DEFAULT, NOW, Machine, job, references_of, store_of
 from quote_data import ecc_public, rsa_public, signature, sized
 from test_attestation_attacks import (
     CHAINS,
@@ -20,8 +20,10 @@ from test_attestation_attacks import (
 from test_certificates import AK as AK_PURPOSE
 from test_certificates import MIDDLE, ROOT, leaf
 from tpm_in_python import KINDS, Key, key, rsa_key
+from weak_keys import weak_key
 
 from catalogue.scenarios import entry, judged, passes, refused
+from pyverify import Store
 from pyverify.baseline.enrollment import Enrollment
 from pyverify.baseline.identity import Sm2Mode
 
@@ -183,8 +185,12 @@ def certificates(tmp_path):
 
 
 @entry(83)
-def denied_models():
-    """A list of models is the operator's, as a rule of the policy: here by the Name and by the EK's certificate."""
+def denied_models(tmp_path):
+    """Keys of ROCA are known by themselves. Any other list is the operator's: a rule of the policy, here by Name and
+    by the EK's certificate."""
+    yield Machine(own_key=weak_key()).judge()  # although it is enrolled
+    with Store.open(str(tmp_path / "s"), create=True) as store:
+        yield refused(lambda: Enrollment(store).enroll("m", weak_key().public, at=NOW))
     machine, denied = Machine(kind="rsassa"), Machine("weak", kind="rsassa")
     listed = leaf(None, key=denied.key.private).der
 

@@ -114,7 +114,7 @@ TABLE = {
     80: ("quote-and-log-of-two-boots", "untrusted replay.mismatch"),
     81: ("relayed-to-another-machine", "untrusted key.unknown"),
     82: ("certificates", "refused key.certificate; untrusted policy.rule"),
-    83: ("denied-models", "untrusted policy.rule"),
+    83: ("denied-models", "untrusted key.denied; refused key.denied; untrusted policy.rule"),
     84: ("evidence-enrols-nobody", "untrusted key.unknown"),
     85: ("template-digest-or-data", "untrusted ima.template-mismatch"),
     86: ("fake-violations", "untrusted ima.violation"),
