@@ -96,6 +96,11 @@ BARS: Final = (
     Bar("milliseconds of a process", "inspect", r"all-.*", "ms", most=150),
     Bar("CPU time of 1 thread ÷ 2", "extend", r".*-threads", "cpu ns/extend", least=1 / 1.05, peer="one_thread"),
     Bar("CPU time of 1 thread ÷ 2", "scan", r".*-threads", "cpu ns/event", least=1 / 1.05, peer="one_thread"),
+    Bar("its parts ÷ the job", "verify_parquet", r"all-packed-.*-job", "boots/cpu s", least=1 / 1.15, peer="its parts"),
+    Bar(
+        "its parts ÷ the job", "verify_parquet", r"all-(folder|tar)-.*", "boots/cpu s", least=1 / 1.25, peer="its parts"
+    ),
+    Bar("times distinct logs", "verify_parquet", r"all-packed-.*-rate", "times", least=5, peer="distinct logs"),
     Bar("signatures + job without quotes ÷ ours", "quotes", r".*-job", "quotes/s", least=1 / 1.1, peer=_APART),
     _forced("sha256", "avx512vl", 136),
     _forced("sha256", "shani", 278),

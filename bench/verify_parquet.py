@@ -14,6 +14,7 @@ from bench import machine, peers
 from bench.archives import WRITERS, write_parquet
 from bench.baselines import POLICY, learn_into
 from bench.fleet import Fleet
+from bench.packed import packed
 from bench.plan import Plan
 from bench.results import DifferentResultsError, Line, Note
 from bench.worker import Done, Task, in_own_process
@@ -43,6 +44,7 @@ def verify_parquet(plan: Plan) -> Iterator[Line | Note]:
                 shutil.rmtree(archive)
             else:
                 archive.unlink()
+        yield from packed(plan, folder)
         if not plan.quick:
             yield from _bounded(plan, folder, store)
 

@@ -5,12 +5,13 @@
  *   - The caller owns every buffer, scratch included. Nothing here allocates, prints, aborts, keeps a pointer
  *     after returning or starts a thread.
  *   - A batch of logs is a byte blob and n+1 offsets: log i is blob[offsets[i] .. offsets[i+1]). Offsets must be
- *     non-negative and must not decrease; bytes between offsets[0] and offsets[n] must be readable. The blob is
- *     never NULL, even where it is empty.
+ *     non-negative and must not decrease; bytes between offsets[0] and offsets[n] must be readable. The blob of
+ *     a slice that has rows is never NULL, even where they are empty.
  *   - Work is the slice [first, last) of a batch. Outputs are written at the index of their own row only, so
  *     disjoint slices may run on several threads at once over the same arrays.
  *   - The return value (enum pv_status) says whether the CALLER made a mistake. Bad DATA is never an error: it
  *     is a row whose `fault` is set. After any status but PV_OK the outputs hold nothing of use.
+ *   - A buffer of which nothing is read or written, for want of rows or of room, may be NULL; offsets may not.
  *   - Input and output must not overlap. No buffer needs alignment beyond that of its type; the blob needs none.
  */
 

@@ -153,7 +153,8 @@ int pv_scan_distinct(const uint8_t *blob, const int64_t *offsets, uint64_t first
   uint64_t n = 0;
   for (uint64_t i = first; i < last; i++) {
     uint64_t size = same_as && same_as[i - block] != i - block ? 0 : (uint64_t)(offsets[i + 1] - offsets[i]);
-    pv_reader r = {.bytes = blob + offsets[i], .size = size, .row = &logs[i], .events = events + n, .capacity = capacity - n};
+    pv_reader r = {.bytes = blob + offsets[i], .size = size, .row = &logs[i], .events = n ? events + n : events,
+                   .capacity = capacity - n}; /* no room at all may be NULL */
     int status = read_log(&r);
     if (status != PV_OK) {
       return status;

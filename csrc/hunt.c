@@ -52,11 +52,14 @@ int pv_hunt(const uint8_t *blob, const int64_t *offsets, uint64_t first, uint64_
   uint64_t n = 0;
   for (uint64_t i = first; i < last; i++) {
     uint64_t read;
-    int status = pv_scan(blob, offsets, i, i + 1, logs, events + n, capacity - n, &read);
+    int status = pv_scan(blob, offsets, i, i + 1, logs, n ? events + n : events, capacity - n, &read);
     if (status != PV_OK) {
       return status;
     }
     logs[i].first_event = n;
+    if (!read) { /* no room at all may be NULL */
+      continue;
+    }
     memset(marks + n, 0, read);
     const uint8_t *log = blob + offsets[i];
     for (uint32_t bank = 0; bank < PV_BANKS; bank++) {

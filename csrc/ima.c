@@ -279,7 +279,7 @@ static uint64_t read_entry(list_reader *r, uint64_t at, pv_ima_entry *e) {
     return fault(r, PV_IMA_FAULT_TRUNCATED, at);
   }
   p += header;
-  if (name_size != r->name_size || memcmp(p, r->name, name_size) != 0) {
+  if (!r->name || name_size != r->name_size || memcmp(p, r->name, name_size) != 0) {
     if (!ima_find_template(p, name_size, &r->template)) {
       return fault(r, PV_IMA_FAULT_TEMPLATE, at + header);
     }
@@ -358,7 +358,7 @@ int pv_ima_scan(const uint8_t *blob, const int64_t *offsets, const uint8_t *bank
     memset(r.row, 0, sizeof *r.row);
     r.row->bank = banks[i];
     r.row->first_entry = n;
-    int status = read_list(&r, entries + n, capacity - n);
+    int status = read_list(&r, n ? entries + n : entries /* no room at all may be NULL */, capacity - n);
     if (status != PV_OK) {
       return status;
     }

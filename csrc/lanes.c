@@ -268,7 +268,7 @@ static void choose(const work *w, lanes *l, uint64_t jobs) {
   uint32_t variant = (uint32_t)w->variant;
   const pv_kernel *kernel =
       w->variant < 0 ? pv_kernel_for(w->bank, jobs, &variant) : pv_kernel_at(w->bank, variant);
-  if (kernel != l->kernel) {
+  if (!l->kernel || kernel != l->kernel) {
     park(w, l);
     l->kernel = kernel;
     l->variant = variant;

@@ -82,7 +82,7 @@ static void choose(const search *s, lanes *l, uint64_t jobs) {
   const pv_kernel *kernel =
       s->variant < 0 ? pv_kernel_for(s->bank, jobs, &variant) : pv_kernel_at(s->bank, variant);
   uint64_t chains[PV_MAX_LANES], steps[PV_MAX_LANES];
-  if (kernel == l->kernel || kernel->lanes < l->n_live) {
+  if (l->kernel && (kernel == l->kernel || kernel->lanes < l->n_live)) {
     return;
   }
   for (uint32_t lane = 0; l->kernel && lane < l->kernel->lanes; lane++) {

@@ -33,6 +33,10 @@ class ArchiveError(PyverifyError):
     """An archive that cannot be read at all: missing, unreadable, of no known kind, or broken as a container."""
 
 
+class OutputError(PyverifyError):
+    """Output that cannot be written, or cannot be continued where it was interrupted. Nothing half written is left."""
+
+
 class StoreError(PyverifyError):
     """The baseline store cannot be opened, read or written, or is of another version."""
 

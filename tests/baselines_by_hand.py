@@ -75,5 +75,5 @@ def everything(name: str = "all") -> Baseline:
         ima=ImaSet(members),
         ima_violations=3,
         ima_superseded=(SupersededIma(ImaSet(members[:2]), UNTIL), SupersededIma(ImaSet(), UNTIL)),
-        accepted=(Accepted("separator.missing", 6, "an old board"), Accepted("ima.violation", None, "known")),
+        accepted=(Accepted("separator.missing", 6, "an old board"), Accepted("separator.error", 5, "known")),
     )

@@ -386,3 +386,13 @@ def test_a_closed_pipe_is_no_traceback(tmp_path):
     result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, cwd=tmp_path, check=True)
     assert result.stdout == "kind: tcg\n"
     assert "Traceback" not in result.stderr
+
+
+def test_names_may_follow_options(run):
+    """`explain ARCHIVE --store S MACHINE` is what people type."""
+    code, _, err = run("explain", "nowhere", "--store", "nowhere.db", "web-1", "web-2")
+    assert (code, "unrecognized" in err) == (4, False)
+    code, _, err = run("explain", "nowhere", "--store", "nowhere.db", "web-1", "--nonsense")
+    assert (code, "unrecognized" in err) == (2, True)
+    code, _, err = run("info", "web-1")
+    assert (code, "unrecognized" in err) == (2, True)

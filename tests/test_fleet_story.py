@@ -33,6 +33,7 @@ class Story:
     """The steps, made once in their order."""
 
     def __init__(self, folder: Path) -> None:
+        folder.mkdir(exist_ok=True)
         self.folder, self.store = folder, folder / "s.db"
         with tarfile.open(SAMPLE) as tar:
             tar.extractall(folder / "sample", filter="data")
@@ -252,6 +253,19 @@ def test_a_tampered_file_of_a_package_is_found_after_the_approval_too(packages):
     assert packages["tampered"] == {"full": ("untrusted", ["ima.changed"])}
 
 
+def test_some_files_are_approved_by_their_names(tmp_path):
+    story = Story(tmp_path / "some")
+    story.run("learn", story.boots({"full": "app-1/boot-1"}), "--policy", "log-only", "--activate")
+    upgraded = story.boots({"full": "app-1/boot-3"})
+    (offer,) = story.offers(upgraded)
+    paths = [file["path"] for file in offer["files"]]
+    words = ("baseline", "approve", upgraded, offer["id"], "--all", "--reason", "x", "--policy", "log-only")
+    assert story.run(*words, "--path", "/usr/bin/absent")[0] == 2
+    assert story.run(*words, *(word for path in paths[:2] for word in ("--path", path)))[0] == 0
+    left = story.offers(upgraded)
+    assert [file["path"] for offer in left for file in offer["files"]] == paths[2:]
+
+
 # What simpler schemes would trust.
 
 
@@ -300,3 +314,51 @@ def test_a_whole_boot_is_approved_for_its_machine(simple):
         "a2": ("untrusted", "trusted")
     }
     assert simple.verify(simple.boots({"a2": "web-1/boot-4", "a1": "web-1/boot-4"}))["a1"][0] == "untrusted"
+
+
+# The same with signed quotes, of one machine.
+
+
+@pytest.fixture(scope="module")
+def quoted(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("quoted")
+    with tarfile.open(SAMPLE) as tar:
+        tar.extractall(folder / "sample", filter="data")
+    for number in (1, 2, 3, 5):
+        shutil.copytree(
+            folder / "sample" / "web-1" / f"boot-{number}", folder / str(number) / "web-1" / f"boot-{number}"
+        )
+    story = Story(folder / "told")
+    story.run("enroll", "web-1", folder / "1" / "web-1" / "boot-1" / "ak.pub")
+    story.run("learn", folder / "1", "--policy", "archive", "--activate")
+    return story, folder
+
+
+def test_a_quoted_change_is_approved_and_a_quoted_step_back_is_seen(quoted):
+    story, folder = quoted
+
+    def outcome(boot):
+        out = story.run("verify", folder / str(boot), "--policy", "archive", "--format", "jsonl")[1]
+        (row,) = map(json.loads, out.splitlines())
+        return row["verdict"], row["attested"], {f["code"] for f in row["findings"] if f["severity"] == "high"}
+
+    assert outcome(2)[:2] == ("trusted", "quote-unfresh")
+    assert outcome(3)[0] == "untrusted"
+    words = ("baseline", "approve", folder / "3", "--policy", "archive", "--format", "json")
+    (offer,) = json.loads(story.run(*words)[1])
+    story.run(*words, offer["id"], "--machine", "web-1", "--reason", "kernel of November")
+    assert outcome(3) == ("trusted", "quote-unfresh", set())
+    assert outcome(5)[0] == "untrusted"
+    assert outcome(2) == ("trusted", "quote-unfresh", set())  # it came before, and may be looked at again
+
+
+def test_nothing_is_offered_of_a_log_that_the_quote_contradicts(quoted):
+    """The log of the new kernel with the quote of the old one: the TPM does not stand behind that change."""
+    story, folder = quoted
+    mixed = folder / "mixed" / "web-1" / "boot-9"
+    shutil.copytree(folder / "2" / "web-1" / "boot-2", mixed)
+    shutil.copy(folder / "5" / "web-1" / "boot-5" / LOG, mixed)
+    words = ("baseline", "approve", folder / "mixed", "--policy", "archive")
+    assert json.loads(story.run(*words, "--format", "json")[1]) == []
+    assert "replay.mismatch" in story.run(*words)[1]
+    assert story.run(*words, "--boot", "web-1/boot-9", "--reason", "x")[0] == 2

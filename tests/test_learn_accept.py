@@ -8,13 +8,15 @@ import pytest
 from attested_machine import ARCHIVE, Machine
 from conftest import entry, hash_of, small_log
 from learning import codes, high, judged, lay_out, learned, ran
+from test_baseline import baseline
 from test_ima_appraisal import BANKS, LOG
 from test_verify_quotes_cli import lay_out as lay_out_quoted
 
 from pyverify import Store, UsageError
+from pyverify.baseline.acceptable import ACCEPTABLE
 from pyverify.baseline.model import Accepted, State
 from pyverify.findings import CODES
-from pyverify.fleet.accepted import ACCEPTABLE, parse_accepted
+from pyverify.fleet.accepted import parse_accepted
 from pyverify.fleet.sources import open_source
 
 
@@ -84,13 +86,21 @@ def test_an_exception_learns_nothing_else(tmp_path, store, log):
 
 
 def test_what_is_not_told_of_is_not_accepted(tmp_path, store):
-    """Of many events alike the first are told of; the others may be of any PCR, PCR 7 too."""
+    """Of many events alike the first of each PCR are told of: none hides behind those of another."""
     log = small_log(BANKS, extra=odd_action(4) * 16 + odd_action(2))
     (result,) = learned(lay_out(tmp_path / "a", {("odd", "1"): (log, None)}), store, accepted=MISMATCH_4).values()
-    assert (result.state, codes(result.reasons)) == (None, ["baseline.accepted"])
+    assert (result.state, codes(result.reasons)) == (None, ["event.data-mismatch"])
     log = small_log(BANKS, extra=odd_action(4) * 16)
     (result,) = learned(lay_out(tmp_path / "b", {("odd", "1"): (log, None)}), store, accepted=MISMATCH_4).values()
     assert result.state is State.ACTIVE
+
+
+def test_nor_is_it_later(store):
+    """A baseline does not pin what is only reported, so that a boot may have any number of such events there."""
+    odd, late = small_log(BANKS, extra=odd_action(6)), small_log(BANKS, extra=odd_action(6) * 16 + odd_action(1))
+    store.add([baseline("odd", odd, accepted=(Accepted("event.data-mismatch", 6, "known firmware"),))], action="learn")
+    assert judged(store, "odd", odd).trusted
+    assert not judged(store, "odd", late).trusted
 
 
 def test_exceptions_and_a_window_go_together(tmp_path, store):

@@ -193,6 +193,18 @@ def test_later_boots_of_a_corroborated_machine_must_be_trusted_by_the_cohort_too
     assert high(judged(store, "w1", LOG, ran(C))) == {"ima.added"}
 
 
+def test_a_later_boot_that_ran_what_is_being_replaced_adds_nothing(tmp_path, store):
+    of_web(store)
+    new = Member(b"/bin/b", kind_of("sha256"), a_digest(9))
+    Lifecycle(store).approve(WEB, [], [ImaEdit(new, False)], at=NOW, old=Old(NOW + GRACE), **WHO)
+    boots = {("w1", "1"): (LOG, ran(A)), ("w1", "2"): (LOG, ran(B)), ("w1", "3"): (LOG, ran(OTHER_B))}
+    (result,) = learned(lay_out(tmp_path / "a", boots), store, boots=3).values()
+    assert [(boot, codes(reasons)) for boot, reasons in result.left_out] == [("2", ["ima.added"])]
+    assert result.boots == 2
+    assert judged(store, "w1", LOG, ran(OTHER_B)).trusted
+    assert not judged(store, "w1", LOG, ran(B)).trusted
+
+
 def test_a_key_is_not_trusted_on_first_use_of_what_differs_from_the_cohort(tmp_path):
     honest, evil = Machine("w1"), Machine("w2", log=small_log(["sha256"], command_line=b"init=/bin/sh"))
     with Store.open(str(tmp_path / "s.db"), create=True) as store:
@@ -261,6 +273,8 @@ def test_a_machine_without_a_list_is_left_out_where_others_sent_theirs(tmp_path,
     result = learned_cohort(archive(tmp_path / "a", w1=(EVIL_LOG, None), w2=(LOG, ran(A))), store, "web")
     assert [(one.machine, codes(one.reasons)) for one in result.refused] == [("w1", ["ima.empty"])]
     assert (result.machines, result.absent, len(result.baseline.allowed[8])) == (1, 1, 1)
+    assert judged(store, "w3", LOG, ran(A)).trusted
+    assert not judged(store, "w1", EVIL_LOG, None).trusted
 
 
 def test_a_cohort_that_has_a_baseline_is_left_alone(tmp_path, store):

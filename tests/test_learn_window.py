@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-from conftest import small_log
+from conftest import shared, small_log
 from ima_by_hand import a_digest, data_of, entry
 from learning import POLICY, assign, codes, high, judged, lay_out, learned, names_of, ran, ran_in, recorded, rows_of
 from test_ima_appraisal import BANKS, LOG, VIOLATION
 
-from pyverify import Store
+from pyverify import Policy, Store
 from pyverify.baseline.model import Origin, State
+from pyverify.cli.main import build_parser
 from pyverify.fleet.learn_window import first_boots_of
+from pyverify.fleet.sources import open_source
 
 A, B, C = (entry(data_of(f"/bin/{name}", a_digest(number))) for number, name in enumerate("abc"))
 OTHER_B = entry(data_of("/bin/b", a_digest(9)))
@@ -122,11 +128,6 @@ def test_a_known_machine_is_left_alone_whatever_the_window(tmp_path, store):
 
 def test_samples_of_one_boot_are_one_boot_of_the_window(tmp_path):
     """Of each boot the sample with the lowest number is meant, in whatever order they come."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    from pyverify.fleet.sources import open_source
-
     boots = [("c", 3), ("b", 9), ("b", 2), ("a", 1), ("a", 8), ("b", 0), ("d", 7)]
     table = {"machine": ["m"] * 7, "boot": [b for b, _ in boots], "boot_seq": [n for _, n in boots]}
     for order in (slice(None), slice(None, None, -1)):
@@ -209,9 +210,21 @@ def test_a_whole_recorded_debian_is_learned_over_two_boots(tmp_path, store):
     assert high(judged(store, "m", *recorded("93"))) == {"ima.changed"}
 
 
-def test_no_window_is_empty():
-    from pyverify.cli.main import build_parser
+def test_entries_that_no_quote_proves_are_not_learned_in_a_window(tmp_path, store):
+    """Recording 27: five programs ran after the quote. Where no quotes are judged, they count."""
+    script = shared("recordings") / "to_archive.py"
+    subprocess.run([sys.executable, script, tmp_path / "a", "--only", "01,27"], check=True, capture_output=True)
+    source = open_source(tmp_path / "a")
+    policy = Policy.preset("archive")
+    (result,) = learned(source, store, boots=2, policy=policy, trust_first_key=True).values()
+    assert (result.boots, result.left_out) == (2, ())
+    assert "/usr/bin/late1" not in names_of(store, "m1")
+    with Store.open(str(tmp_path / "by-log.db"), create=True) as by_log:
+        (result,) = learned(source, by_log, boots=2).values()
+        assert (result.boots, "/usr/bin/late1" in names_of(by_log, "m1")) == (2, True)
 
+
+def test_no_window_is_empty():
     for wrong in ("0", "-1", "x", ""):
         with pytest.raises(SystemExit):
             build_parser().parse_args(["learn", "a", "--boots", wrong])

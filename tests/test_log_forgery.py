@@ -421,7 +421,7 @@ def test_a_log_of_nothing_but_reasons_gets_a_bounded_number_of_findings(honest):
     found = findings(log.bytes())
     assert len(found) < 150
     (last,) = (f for f in found if f.code == "event.data-mismatch" and "more events" in f.hint)
-    assert "484 more events of this log are like it" in last.hint
+    assert "484 more events of this PCR are like it" in last.hint
 
 
 def test_a_forged_log_tells_nothing_of_its_neighbours(honest):

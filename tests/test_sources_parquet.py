@@ -9,11 +9,16 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from conftest import small_log
 from source_archives import faults, make, read
 
+from pyverify import Policy, Store
+from pyverify.baseline.model import State
 from pyverify.errors import ArchiveError
 from pyverify.evidence.columns import Ragged
 from pyverify.fleet import limits
+from pyverify.fleet.job import Summary, run
+from pyverify.fleet.learn import learn
 from pyverify.fleet.sources import open_source, source_schema
 
 UNREADABLE, NAME = "evidence.unreadable", "evidence.name"
@@ -200,3 +205,32 @@ def test_broken_files_are_named(tmp_path: Path) -> None:
         bad.unlink()
         bad.write_bytes(b"")
         open_source(root)
+
+
+@pytest.mark.parametrize("encoded", [False, True], ids=["plain", "dictionary-encoded"])
+@pytest.mark.parametrize(
+    "kind",
+    [pa.binary(), pa.large_binary(), pa.binary_view(), pa.dictionary(pa.int32(), pa.binary())],
+    ids=["binary", "large_binary", "binary_view", "dictionary"],
+)
+def test_logs_of_every_layout_are_learned_and_verified(kind: Any, encoded: bool, tmp_path: Path) -> None:
+    """Several boots a machine, so that learning takes some rows out of a batch."""
+    log, other = small_log(["sha256"]), small_log(["sha256"], command_line=b"init=/bin/sh")
+    plain = pa.array([log, None, log, other], pa.binary())
+    logs = plain.dictionary_encode() if pa.types.is_dictionary(kind) else plain.cast(kind)
+    columns = {
+        "machine": pa.array(["a", "a", "b", "b"]),
+        "boot_seq": pa.array([1, 2, 1, 2]),
+        "boot": pa.array(["1", "2", "1", "2"]),
+        "event_log": logs,
+    }
+    source = open_source(write(tmp_path / "p", columns, use_dictionary=encoded))
+    policy, now = Policy.preset("log-only"), datetime(2026, 11, 1, tzinfo=UTC)
+    with Store.open(str(tmp_path / "s.db"), create=True) as store:
+        learned = list(learn(source, store, policy=policy, activate=True, as_of=now))
+        references = store.references()
+    assert [(one.machine, one.state) for one in learned] == [("a", State.ACTIVE), ("b", State.ACTIVE)]
+    summary = Summary(policy.name, references.id, now)
+    rows = run(source, references=references, policy=policy, as_of=now, jobs=1, summary=summary)
+    verdicts = [verdict for batch in rows for verdict in batch.column("verdict").to_pylist()]
+    assert verdicts == ["trusted", "unmeasured", "trusted", "untrusted"]

@@ -53,7 +53,7 @@ def test_each_task_comes_to_its_verdicts_in_order(work):
 
 def test_what_travels_is_exactly_what_was_appraised():
     (batch,) = pa.Table.from_batches([evidence_batch([Evidence("m", "1", event_log=LOG)])]).to_batches()
-    for part in appraise(batch, REFERENCES, POLICY, NOW):
+    for part in appraise(batch, REFERENCES, POLICY, NOW)[1:]:
         again = unpacked(pa.py_buffer(packed(part)), part.schema)
         assert again.equals(part) and again.schema == part.schema
 

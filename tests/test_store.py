@@ -136,7 +136,7 @@ def test_what_goes_in_comes_out(filled):
         assert references.identity.key(key.ak_name) == key
         assert references.identity.roots == [b"der"]
         assert {c.nonce: c.spent_by for c in references.identity.challenges(key.ak_name)} == {OLD: QUOTE, NEW: None}
-        assert references.cohort_of == {"a": "x"}
+        assert references.machines.cohort_of == {"a": "x"}
         assert store.head.number == 8
         assert store.verify().head == store.head
     with filled.open() as store:

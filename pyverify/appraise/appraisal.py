@@ -20,6 +20,7 @@ from pyverify.appraise.attestation import Attestation, SentQuotes, attest, sent_
 from pyverify.appraise.booted import BOOTED, booted_facts, reached_in
 from pyverify.appraise.boots import Boots
 from pyverify.appraise.comparison import Comparison, PcrMasks, PcrValues, StageValues
+from pyverify.appraise.coverage import further_banks
 from pyverify.appraise.finding_columns import FindingColumns
 from pyverify.appraise.ima_judgement import ImaJudgement, judge_ima
 from pyverify.appraise.ima_start import values_at_start
@@ -33,6 +34,7 @@ from pyverify.appraise.stages import stage_columns
 from pyverify.appraise.structure import fault_findings
 from pyverify.appraise.verdict import BASELINE_TYPE, SCHEMA_VERSION, Claim, Verdict
 from pyverify.appraise.verdict_table import bank_masks, masks_in, outcomes, verdict_table
+from pyverify.baseline.acceptable import is_acceptable
 from pyverify.baseline.ima_columns import NO_SET
 from pyverify.baseline.model import Accepted
 from pyverify.baseline.references import References
@@ -82,7 +84,7 @@ def verify(
     appraisal = Appraisal(evidence_batch([evidence]), references, policy, now)
     verdict = Verdict.from_row(appraisal.verdicts().to_pylist()[0])
     boots = appraisal.booted().to_pylist()
-    verdict = replace(verdict, reached=tuple(one for boot in boots for one in reached_in(boot, references)))
+    verdict = replace(verdict, reached=tuple(one for boot in boots for one in reached_in(boot, references, now)))
     if policy.quote == "fresh" and verdict.attested == "quote":
         return verdict.until_spent(appraisal.claims(0), policy.age_limit)
     return verdict
@@ -91,15 +93,17 @@ def verify(
 @dataclass(frozen=True, slots=True)
 class _Quoted:
     """What quotes come to in an appraisal: authentic values, by bank the PCRs of each row that they and the logs prove,
-    those that an IMA list is held against, and the rows of which all is proven that must be."""
+    those that an IMA list is held against, the rows of which all is proven that must be, and the banks, a bit each, in
+    which a row is compared although it need not be."""
 
     pcrs: PcrValues
     proven: Mapping[str, npt.NDArray[np.uint32]]
     for_ima: Mapping[str, npt.NDArray[np.uint32]]
     covered: npt.NDArray[np.bool_]
+    further: npt.NDArray[np.uint32] | np.uint32
 
 
-_NOT_QUOTED: Final = _Quoted(PcrValues({}, {}), {}, {}, np.zeros(0, np.bool_))
+_NOT_QUOTED: Final = _Quoted(PcrValues({}, {}), {}, {}, np.zeros(0, np.bool_), np.uint32(0))
 
 
 class Appraisal:
@@ -166,7 +170,10 @@ class Appraisal:
             self.findings.high |= judgeable & ~quoted.covered
             pcrs = quoted.pcrs
         self.boots = Boots.of(self.batch, self.machines, self.as_of, self.attestation)
-        self.comparison = comparison = Comparison(self.references, masks, self.baseline, judged, required, self.boots)
+        compared_in = required | quoted.further
+        self.comparison = comparison = Comparison(
+            self.references, masks, self.baseline, judged, compared_in, self.boots
+        )
         comparison.compare(pcrs, self.findings)
         stage_values = comparison.explain(judged_as.logs, judged_as.digests, pcrs, self.findings)
         at_start = values_at_start(self.batch, self.logs, judged_as, led_to)
@@ -189,14 +196,14 @@ class Appraisal:
         return held_to(self.policy, self.batch, verdicts) if self.policy.rules else verdicts
 
     def _accepted(self, by_all: Sequence[Accepted]) -> dict[tuple[str, int | None], dict[int, str]]:
-        """For each code and PCR the rows that live with such a finding, and why."""
+        """For each code and PCR the rows that live with such a finding, and why; what may not be accepted is not."""
         found: dict[tuple[str, int | None], dict[int, str]] = {}
         own = np.unique(self.baseline[self.known])
         known = {row: self.references.accepted(row) for row in own[self.references.has_accepted[own]].tolist()}
         if not by_all and not known:
             return found
         for row, baseline in enumerate(self.baseline.tolist()):
-            for one in (*by_all, *known.get(baseline, ())):
+            for one in filter(_may_be, (*by_all, *known.get(baseline, ()))):
                 found.setdefault((one.code, one.pcr), {})[row] = one.reason
         return found
 
@@ -230,7 +237,10 @@ class Appraisal:
         usable = {bank: masks.compare & ~mask == 0 for bank, mask in proven.items()}
         for_ima = {**proven, "sha1": np.where(closed, np.uint32(0), proven["sha1"])}
         covered = self._covered(attestation, masks, required)
-        return _Quoted(PcrValues(authentic, usable), explained, for_ima, covered)
+        learned = np.zeros(self.n, np.uint32)
+        learned[self.known] = self.references.log_banks[self.baseline[self.known]]
+        further = further_banks(usable, closed, learned)
+        return _Quoted(PcrValues(authentic, usable), explained, for_ima, covered, further)
 
     def _required_banks(self, sent: SentQuotes | None) -> npt.NDArray[np.uint32]:
         """For each row the banks that it is compared in, of those that the policy allows.
@@ -424,3 +434,7 @@ class Appraisal:
 
     def _optional(self, name: str) -> Any:
         return self.batch.column(name) if name in self.batch.schema.names else None
+
+
+def _may_be(one: Accepted) -> bool:
+    return is_acceptable(one.code, one.pcr)

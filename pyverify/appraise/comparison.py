@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Self
+from typing import Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,9 @@ from pyverify.findings import Finding, Severity
 
 StageValues = dict[int, list[tuple[bytes | None, bytes | None]]]
 """For a row that differs, (expected, actual) of each stage in which a compared PCR does, else (None, None)."""
+
+LEAVING: Final = np.dtype([("row", np.int64), ("pcr", np.uint32), ("rank", np.uint32), ("keep", np.bool_)])
+"""A PCR of a row that holds a superseded value that it may, and which of its profile (``references.Superseded``)."""
 
 _NO_PROFILE = np.uint32(0xFFFFFFFF)
 
@@ -99,8 +102,8 @@ class Comparison:
     ``baseline`` is int64 of shape [n], the baseline row of each (see :meth:`References.find`); rows that are not
     ``judged`` are not compared. ``wanted`` is uint32 of shape [n], the banks that each row must be judged in.
     After :meth:`compare` and :meth:`explain`, ``differs`` has by bank the PCRs of each row that differ, a bit each,
-    ``banks`` the banks in which each row was compared, and ``current`` and ``leaving`` the PCRs of each row that hold a
-    current value while a superseded one is still allowed, and those that hold such a one.
+    ``banks`` the banks in which each row was compared, ``current`` the PCRs of each row that hold a current value while
+    a superseded one is still allowed, and ``leaving``, of :data:`LEAVING`, those that hold such a one.
     """
 
     def __init__(
@@ -119,7 +122,8 @@ class Comparison:
         self._profile[judged] = references.profile[baseline[judged]]
         self.differs: dict[str, npt.NDArray[np.uint32]] = {}
         self.banks = np.zeros(len(judged), np.uint32)
-        self.current, self.leaving = np.zeros(len(judged), np.uint32), np.zeros(len(judged), np.uint32)
+        self.current = np.zeros(len(judged), np.uint32)
+        self._leaving = [np.zeros(0, LEAVING)]
         self._superseded = np.zeros(len(judged), np.uint32)
 
     @property
@@ -132,6 +136,11 @@ class Comparison:
         """For each row the compared PCRs that differ in some bank, a bit each."""
         differ: npt.NDArray[np.uint32] = self.anywhere & self._masks.compare
         return differ
+
+    @property
+    def leaving(self) -> npt.NDArray[Any]:
+        """The PCRs that hold a superseded value, in any order."""
+        return np.concatenate(self._leaving)
 
     @property
     def profile(self) -> npt.NDArray[np.uint32]:
@@ -220,7 +229,9 @@ class Comparison:
         if one is not None:
             may = held.judge(one, may, self._boots, findings)
             self._superseded[may] |= np.uint32(1 << pcr)
-            self.leaving[may] |= np.uint32(0 if one.keep else 1 << pcr)
+            leaving = np.empty(len(may), LEAVING)
+            leaving["row"], leaving["pcr"], leaving["rank"], leaving["keep"] = may, pcr, one.rank, one.keep
+            self._leaving.append(leaving)
         for bits in self.differs.values():
             bits[may] &= ~np.uint32(1 << pcr)
 

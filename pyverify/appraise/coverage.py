@@ -6,12 +6,13 @@ equal: else they may be of different boots.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from pyverify.algorithms import BANKS, PCRS, pcrs_of
+from pyverify.algorithms import BANKS, BY_NAME, PCRS, pcrs_of
 from pyverify.appraise.proof import Proofs
 from pyverify.findings import Finding, Severity
 
@@ -144,3 +145,23 @@ def _gaps(
     if len(nothing):
         findings.append((nothing, Finding("bank.missing", Severity.HIGH, "no bank is required that the policy allows")))
     return findings
+
+
+def further_banks(
+    whole: Mapping[str, npt.NDArray[np.bool_]], closed: npt.NDArray[np.bool_], learned: npt.NDArray[np.uint32]
+) -> npt.NDArray[np.uint32]:
+    """For each row the banks, a bit each, that quotes prove whole and its baseline knows, required or not.
+
+    None may contradict the baseline: where a weak bank tells of another boot than a strong one, something has filled
+    the strong one (SPEC section 4.6).
+
+    Args:
+        whole: by bank bool of shape [rows]: of which rows all compared PCRs are proven.
+        closed: the rows whose SHA-1 bank the operating system has closed.
+        learned: the banks of each row's baseline: uint32 of shape [rows].
+    """
+    further = np.zeros(len(learned), np.uint32)
+    for bank, rows in whole.items():
+        open_rows = rows & ~closed if bank == "sha1" else rows
+        further |= np.where(open_rows, np.uint32(1 << BY_NAME[bank].index), np.uint32(0))
+    return further & learned

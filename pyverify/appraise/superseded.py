@@ -16,7 +16,6 @@ from pyverify.appraise.boots import Boots
 from pyverify.appraise.finding_columns import FindingColumns
 from pyverify.appraise.logged_pcr import LoggedPcr
 from pyverify.appraise.variation import is_variation
-from pyverify.baseline.place import is_after
 from pyverify.baseline.references import References, Superseded
 from pyverify.findings import Finding, Severity
 
@@ -64,22 +63,19 @@ class HeldPcr:
         return np.concatenate(may)
 
     def _finding(self, one: Superseded, row: int, boots: Boots) -> Finding:
-        newer = [
-            place
-            for rank, place in self.references.reached(boots.machines[row], self.profile, self.pcr)
-            if rank > one.rank
-        ]
+        known = self.references.reached(boots.machines[row], self.profile, self.pcr)
+        newer = [held for rank, held in known if rank > one.rank]
         until = f"{one.until:%Y-%m-%d %H:%M} UTC"
         if boots.as_of >= one.until:
             if newer:
-                return self._rolled_back(newer[0].boot)
+                return self._rolled_back(newer[0].place.boot)
             words = f"a value that was superseded and allowed until {until}: update the machine"
             return self._of("baseline.expired", Severity.HIGH, words)
         if not one.keep:
             place = boots.place(row)
-            for first in newer:
-                if is_after(place, first):
-                    return self._rolled_back(first.boot)
+            for held in newer:
+                if held.is_before(place):
+                    return self._rolled_back(held.place.boot)
         words = f"still as before a change that was approved, which is allowed until {until}"
         return self._of("baseline.approved", Severity.INFO, words)
 

@@ -1,4 +1,4 @@
-"""Findings of single events of a batch, a bounded number a log: a hostile log may hold as many reasons as events."""
+"""Findings of single events of a batch, a bounded number a PCR: a hostile log may hold as many reasons as events."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from pyverify.evidence.scanned import ScannedLogs
 from pyverify.findings import Finding
 
 MOST_TOLD: Final = 16
-"""Events of one log that are told of one by one for one reason; the last of them says how many more there are."""
+"""Events of one PCR of a log that are told of one by one for one reason; the last of them says how many more there are.
+None stands for those of another PCR: what is accepted in the one is not in the other."""
 
 
 def judged_logs(scanned: ScannedLogs, banks: int) -> npt.NDArray[np.bool_]:
@@ -45,12 +46,15 @@ def tell(
     ``finding`` is the same for all, or makes one from the index of an event in ``scanned.events``.
     """
     rows = np.flatnonzero(events)
-    logs = scanned.log_of[rows]
-    first = np.searchsorted(logs, logs)
-    rank = np.arange(len(rows)) - first
-    for row, log, at, begin in zip(*(x[rank < MOST_TOLD].tolist() for x in (rows, logs, rank, first)), strict=True):
+    place = scanned.log_of[rows].astype(np.int64) << 32 | scanned.events["pcr"][rows].astype(np.int64)
+    order = np.argsort(place, kind="stable")
+    rank = np.empty(len(rows), np.int64)
+    rank[order] = np.arange(len(rows)) - np.searchsorted(place[order], place[order])
+    in_all = dict(zip(*(part.tolist() for part in np.unique(place, return_counts=True)), strict=True))
+    told = rank < MOST_TOLD
+    for row, at, key in zip(*(x[told].tolist() for x in (rows, rank, place)), strict=True):
         found = finding if isinstance(finding, Finding) else finding(row)
-        if at == MOST_TOLD - 1 and (more := int(np.searchsorted(logs, log, "right")) - begin - MOST_TOLD):
-            found = replace(found, hint=f"{found.hint}; {more} more events of this log are like it")
-        number = row - int(scanned.rows["first_event"][log])
-        yield log, replace(found, pcr=int(scanned.events["pcr"][row]), event=number)
+        if at == MOST_TOLD - 1 and (more := in_all[key] - MOST_TOLD):
+            found = replace(found, hint=f"{found.hint}; {more} more events of this PCR are like it")
+        log, pcr = divmod(key, 1 << 32)
+        yield log, replace(found, pcr=pcr, event=row - int(scanned.rows["first_event"][log]))

@@ -115,6 +115,13 @@ def apply(edit: Edit, sequence: EventSequence) -> EventSequence | None:
     return EventSequence(sequence.start, types, texts, digests, tuple(varies))
 
 
+def edited(sequence: EventSequence, changes: Iterable[Edit]) -> EventSequence:
+    """The sequence with those of the edits made that fit, one after the other: itself where none does."""
+    for edit in changes:
+        sequence = apply(edit, sequence) or sequence
+    return sequence
+
+
 def _place(edit: Edit, events: Sequence[Event], banks: Sequence[str]) -> int | None:
     """Where the edit fits: the one place between its neighbours, else the only one where what it removes stands."""
     n = len(edit.removed)

@@ -155,12 +155,14 @@ def _write_machines(connection: sa.Connection, snapshot: Snapshot, numbers: dict
     for row in _newest(connection, ignored):
         until, reason = from_micros(row.until), reasons.get(row.change)
         snapshot.add("ignored", {"machine": row.machine, "until": until, "reason": reason})
-    for row in stream(connection, sa.select(reached).order_by(reached.c.machine, reached.c.pcr, reached.c.sequence)):
+    held = sa.select(reached, change.c.at).join(change, reached.c.change == change.c.number)
+    for row in stream(connection, held.order_by(reached.c.machine, reached.c.pcr, reached.c.sequence)):
         if row.sequence not in numbers:
             raise StoreError(f"the store contradicts itself: {row.machine!r} booted what is not there")
         times = {name: None if (at := getattr(row, name)) is None else from_micros(at) for name in _TIMES}
         facts = {name: getattr(row, name) for name in ("machine", "pcr", "boot_seq", "boot")}
-        snapshot.add("reached", {**facts, **times, "sequence": numbers[row.sequence]})
+        known = {"sequence": numbers[row.sequence], "since": from_micros(row.at)}
+        snapshot.add("reached", {**facts, **times, **known})
 
 
 _TIMES = ("issued_at", "collected_at")

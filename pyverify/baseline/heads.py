@@ -123,7 +123,7 @@ def rolled_back(what: str) -> StoreError:
 def append(connection: sa.Connection, last: Head, signer: Signer) -> Head:
     """Signs the change after the last head: the rows that were added with its number in this transaction."""
     number = last.number + 1
-    found = [(table, _rows_of(connection, table, number)) for table in schema.COVERED]
+    found = [(table, _rows_of(connection, table, number)) for table in _touched(connection, last.number)]
     rows = _digest_of([(table, rows) for table, rows in found if rows])
     head = _next(last, rows)
     signature = signer.sign(_SIGNED + head.digest)
@@ -178,10 +178,22 @@ def require_beginning(connection: sa.Connection, about: About, beginning: bytes)
 
 
 def has_rows(connection: sa.Connection, number: int) -> bool:
-    """Whether a change added anything beside itself."""
-    tables = [table for table in schema.COVERED if table is not schema.change]
-    some = [sa.exists().where(schema.change_of(table) == number) for table in tables]
-    return bool(connection.scalar(sa.select(sa.or_(*some))))
+    """Whether the last change added anything beside itself."""
+    return any(table is not schema.change for table in _touched(connection, number - 1))
+
+
+def _touched(connection: sa.Connection, after: int) -> list[sa.Table]:
+    """The tables that have rows of changes after this one, by a single question."""
+    names = set(connection.scalars(_TOUCHED, {"after": after}))
+    return [table for table in schema.COVERED if table.name in names]
+
+
+_TOUCHED: Final = sa.union_all(
+    *(
+        sa.select(sa.literal(table.name)).where(sa.exists().where(schema.change_of(table) > sa.bindparam("after")))
+        for table in schema.COVERED
+    )
+)
 
 
 def _check(connection: sa.Connection, about: About, since: Head | None, every_signature: bool) -> Head:
@@ -229,10 +241,11 @@ class _Changes:
     """The rows of all tables after a change, handed out change by change."""
 
     def __init__(self, connection: sa.Connection, after: int) -> None:
-        self._open = [_after(connection, table, after) for table in schema.COVERED]
+        tables = _touched(connection, after) if after else schema.COVERED
+        self._open = [_after(connection, table, after) for table in tables]
         self._groups = [
             (table, groupby(rows, itemgetter(_at(table, [schema.change_of(table)])[0])))
-            for table, rows in zip(schema.COVERED, self._open, strict=True)
+            for table, rows in zip(tables, self._open, strict=True)
         ]
         self._next = [next(groups, None) for _, groups in self._groups]
         self.digest = b""

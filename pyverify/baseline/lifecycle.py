@@ -14,6 +14,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from pyverify.algorithms import banks_of
 from pyverify.baseline import schema
 from pyverify.baseline.contents import Contents, Reader
 from pyverify.baseline.edits import Edit
@@ -55,14 +56,19 @@ class Lifecycle:
     ) -> Done:
         """Lets these edits and files replace what they differ from, in each chosen baseline that they fit.
 
+        An edit fits only where it is known in all banks that are quoted.
+
         Raises:
-            UsageError: nothing of it fits any of them, or they would hold more sequences than one PCR may.
+            UsageError: nothing of it fits any of them, or they would hold more sequences than one PCR may, or a time
+                has no zone.
             StoreError: the store refuses.
         """
+        to_micros(at)
 
-        def change(contents: Contents) -> Contents:
+        def change(contents: Contents, quoted_banks: tuple[str, ...]) -> Contents:
             ima, superseded = with_ima(contents.ima, contents.superseded, files, old, at)
-            return Contents(with_edits(contents.profile, edits, old), ima, superseded)
+            known = [edit for edit in edits if set(quoted_banks) <= set(edit.banks)]
+            return Contents(with_edits(contents.profile, known, old), ima, superseded)
 
         return self._change(which, change, "approve", who, reason)
 
@@ -80,11 +86,12 @@ class Lifecycle:
         """Lets what one boot of a machine measured, PCR by PCR, replace what its own baseline allows.
 
         Raises:
-            UsageError: the machine has no active baseline of its own.
+            UsageError: the machine has no active baseline of its own, or a time has no zone.
             StoreError: the store refuses.
         """
+        to_micros(at)
 
-        def change(contents: Contents) -> Contents:
+        def change(contents: Contents, _: tuple[str, ...]) -> Contents:
             ima, superseded = with_ima(contents.ima, contents.superseded, files, old, at)
             return Contents(with_sequences(contents.profile, sequences, old), ima, superseded)
 
@@ -107,7 +114,7 @@ class Lifecycle:
             StoreError: the store refuses.
         """
 
-        def change(contents: Contents) -> Contents:
+        def change(contents: Contents, _: tuple[str, ...]) -> Contents:
             profile = with_variation(contents.profile, pcr, position, event)
             return Contents(profile, contents.ima, contents.superseded)
 
@@ -186,7 +193,7 @@ class Lifecycle:
     def _change(
         self,
         which: Selection,
-        change: Callable[[Contents], Contents],
+        change: Callable[[Contents, tuple[str, ...]], Contents],
         action: str,
         who: str | None,
         reason: str | None,
@@ -199,11 +206,12 @@ class Lifecycle:
             for names in which.parts(connection):
                 groups: dict[Any, list[Any]] = {}
                 for row in connection.execute(active(names)):
-                    groups.setdefault((row.profile, row.ima_set, row.ima_superseded), []).append(row)
+                    key = (row.profile, row.ima_set, row.ima_superseded, row.quoted_banks)
+                    groups.setdefault(key, []).append(row)
                 for key, rows in groups.items():
                     if key not in altered:
                         before = contents.of(rows[0])
-                        after = change(before)
+                        after = change(before, banks_of(rows[0].quoted_banks))
                         altered[key] = None if after == before else after
                     if (new := altered[key]) is not None:
                         writer.add(rows, None, new, Origin.APPROVED)

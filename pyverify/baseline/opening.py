@@ -87,9 +87,9 @@ def is_ready(connection: sa.Connection, where: str, *, create: bool) -> bool:
     Raises:
         StoreError: it can not.
     """
-    version = schema.version_of(connection)
+    version, shown = schema.version_of(connection), database.shown(where)
     if version is None and not create:
-        raise StoreError(f"{database.shown(where)}: not a baseline store")
+        raise StoreError(f"{shown}: not a baseline store")
     if version not in (None, schema.VERSION, *migration.OLDER):
         raise StoreError(
             f"{database.shown(where)}: a store of version {version}; this pyverify reads version {schema.VERSION}"

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -19,24 +19,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pyverify import _native
-from pyverify.algorithms import BANKS, BY_NAME, PCRS
-from pyverify.baseline.identity import Challenge, EnrolledKey
+from pyverify.algorithms import BANKS, PCRS
+from pyverify.baseline.allowed_sets import AllowedSets
+from pyverify.baseline.identity import Challenge, EnrolledKey, to_micros
 from pyverify.baseline.identity_columns import Identity, add_identity
 from pyverify.baseline.ima_columns import NO_SET, LearnedIma, add_ima
-from pyverify.baseline.machine_columns import Machines
-from pyverify.baseline.model import Accepted, Allowed, Baseline, EventSequence, State
-from pyverify.baseline.place import Place
+from pyverify.baseline.machine_columns import Known, Machines
+from pyverify.baseline.model import Accepted, Allowed, Baseline, State
+from pyverify.baseline.sequence_columns import Sequences
 from pyverify.baseline.snapshot import SCHEMA, VERSION, Member, Snapshot, baseline_facts
 from pyverify.errors import ReferencesError
-
-
-@dataclass(frozen=True, slots=True)
-class _Sets:
-    """Allowed values of one bank, in the shapes of :func:`pyverify._native.compare`."""
-
-    set_at: npt.NDArray[np.uint64]
-    members: npt.NDArray[np.uint32]
-    allowed: npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +40,10 @@ class Superseded:
     until: datetime.datetime
     keep: bool
     values: Mapping[str, bytes]
+
+
+_Allowed: TypeAlias = tuple[npt.NDArray[np.uint32], tuple[LearnedIma, npt.NDArray[np.uint32]]]
+"""What may be at a time: :meth:`References.in_grace` and :meth:`References.ima_at`."""
 
 
 class References:
@@ -73,16 +69,19 @@ class References:
         self._set_at = rows[-1].column("set_at").values.to_numpy()
         self._members = rows[-1].column("members").values.to_numpy()
         self._until, self._keep = (rows[-1].column(name).values for name in ("until", "keep"))
-        self._sequences = [table for table in tables["sequences"] if len(table)]
-        self._sequence_at = np.cumsum([0, *map(len, self._sequences)])
-        self._machines = Machines(*(pa.concat_arrays(tables[name]) for name in ("cohorts", "ignored", "reached")))
+        self._sequences = Sequences(tables["sequences"])
+        of_machines = (pa.concat_arrays(tables[name]) for name in ("cohorts", "ignored", "reached"))
+        self._machines = Machines(*of_machines, sequences=len(self._sequences))
         self._identity = Identity(*(pa.concat_arrays(tables[name]) for name in ("enrolled", "challenges", "roots")))
         self._ima = LearnedIma(*(pa.concat_arrays(tables[name]) for name in ("ima_paths", "ima_members", "ima_sets")))
         parts = (self._identity, self._ima, self._machines)
         if not self._is_consistent() or not all(part.is_consistent() for part in parts):
             raise ReferencesError("the references snapshot contradicts itself")
-        self._sets = {bank.name: self._bank_sets(bank.name) for bank in BANKS}
+        is_current = self._until.is_null().to_numpy(zero_copy_only=False)
+        parts_of_sets = (self._set_at, self._members, is_current, self._sequences)
+        self._sets = {bank.name: AllowedSets.of(bank.name, *parts_of_sets) for bank in BANKS}
         self._superseded: dict[tuple[int, int], list[Superseded]] = {}
+        self._by_epoch: dict[int, _Allowed] = {}
 
     def _is_consistent(self) -> bool:
         """Indices of one table into the next, which nobody else checks."""
@@ -95,7 +94,7 @@ class References:
             and not self._keep.null_count
             and not pc.any(pc.and_(self._keep, self._until.is_null())).as_py()
             and np.all(at[1:] >= at[:-1])
-            and np.all(members < self._sequence_at[-1])
+            and np.all(members < len(self._sequences))
             and np.all(self.profile < profiles)
             and not self._baselines.field("ima_violations").null_count
             and np.all((self.ima_set < len(self._ima)) | (self.ima_set == NO_SET))
@@ -255,13 +254,14 @@ class References:
 
         It is what was learned or approved, and what that replaced as long as it is allowed.
         """
-        rows = np.flatnonzero(self.ima_set != NO_SET)
-        old = self._baselines.field("ima_superseded").take(pa.array(rows)).to_pylist() if self._has_old_ima else []
-        alive = {
-            int(row): [one["set"] for one in sets if one["until"] > as_of]
-            for row, sets in zip(rows.tolist(), old, strict=False)
-        }
-        joined = {row: sets for row, sets in alive.items() if sets}
+        return self._at(as_of)[1]
+
+    def _ima_at(self, as_of: datetime.datetime) -> tuple[LearnedIma, npt.NDArray[np.uint32]]:
+        column = self._baselines.field("ima_superseded")
+        rows = np.flatnonzero(pc.list_value_length(column).to_numpy() > 0)
+        old = zip(rows.tolist(), column.take(pa.array(rows)).to_pylist(), strict=True)
+        alive = {row: [one["set"] for one in sets if one["until"] > as_of] for row, sets in old}
+        joined = {row: sets for row, sets in alive.items() if sets and self.ima_set[row] != NO_SET}
         if not joined:
             return self._ima, self.ima_set
         learned, numbers = self._ima.with_unions([(int(self.ima_set[row]), *sets) for row, sets in joined.items()])
@@ -269,10 +269,18 @@ class References:
         set_of[list(joined)] = numbers
         return learned, set_of
 
+    def _at(self, as_of: datetime.datetime) -> _Allowed:
+        """What depends on the time, worked out once between any two times at which something ends."""
+        epoch = int(np.searchsorted(self._ends, to_micros(as_of), side="right"))
+        if epoch not in self._by_epoch:
+            self._by_epoch[epoch] = self._in_grace(as_of), self._ima_at(as_of)
+        return self._by_epoch[epoch]
+
     @cached_property
-    def _has_old_ima(self) -> bool:
-        lengths = pc.list_value_length(self._baselines.field("ima_superseded"))
-        return bool(pc.sum(lengths).as_py())
+    def _ends(self) -> npt.NDArray[np.int64]:
+        """The times at which something that was superseded is allowed no longer, in microseconds since 1970."""
+        of_ima = self._baselines.field("ima_superseded").flatten().field("until")
+        return np.unique(pa.concat_arrays([self._until, of_ima]).drop_null().cast(pa.int64()).to_numpy())
 
     @property
     def identity(self) -> Identity:
@@ -298,20 +306,20 @@ class References:
 
     def allowed(self, profile: int, pcr: int) -> list[Allowed]:
         """What a profile allows a PCR, the oldest first, with its events."""
-        first, last = self._set_at[PCRS * profile + pcr : PCRS * profile + pcr + 2].tolist()
+        first, last = self._range(profile, pcr)
         times = zip(self._until[first:last].to_pylist(), self._keep[first:last].to_pylist(), strict=True)
         members = self._members[first:last].tolist()
-        return [Allowed(self._sequence(m), *time) for m, time in zip(members, times, strict=True)]
+        return [Allowed(self._sequences[m], *time) for m, time in zip(members, times, strict=True)]
 
     def superseded(self, profile: int, pcr: int) -> list[Superseded]:
         """What a profile once had as current values of a PCR, the oldest first."""
         key = (profile, pcr)
         if key not in self._superseded:
-            first, last = self._set_at[PCRS * profile + pcr : PCRS * profile + pcr + 2].tolist()
+            first, last = self._range(profile, pcr)
             times = zip(self._until[first:last].to_pylist(), self._keep[first:last].to_pylist(), strict=True)
             members = enumerate(zip(self._members[first:last].tolist(), times, strict=True))
             self._superseded[key] = [
-                Superseded(rank, until, keep, self._values_of(member))
+                Superseded(rank, until, keep, self._sequences.values(member))
                 for rank, (member, (until, keep)) in members
                 if until is not None
             ]
@@ -319,6 +327,9 @@ class References:
 
     def in_grace(self, as_of: datetime.datetime) -> npt.NDArray[np.uint32]:
         """Of each profile the PCRs, a bit each, that may still hold what was superseded, unless it was kept."""
+        return self._at(as_of)[0]
+
+    def _in_grace(self, as_of: datetime.datetime) -> npt.NDArray[np.uint32]:
         own = pc.fill_null(pc.and_not(pc.greater(self._until, pa.scalar(as_of, self._until.type)), self._keep), False)
         member = np.flatnonzero(own.to_numpy(zero_copy_only=False))
         of_set = np.searchsorted(self._set_at, member.astype(np.uint64), side="right") - 1
@@ -326,16 +337,36 @@ class References:
         np.bitwise_or.at(masks, of_set // PCRS, np.uint32(1) << (of_set % PCRS).astype(np.uint32))
         return masks
 
-    def current(self, profile: int, pcr: int) -> bytes | None:
-        """The key of the first sequence that a profile has as current for a PCR."""
-        return next((one.sequence.key for one in self.allowed(profile, pcr) if one.until is None), None)
+    def current_rank(self, profile: int, pcr: int) -> int | None:
+        """The rank of the first sequence that a profile has as current for a PCR."""
+        first, last = self._range(profile, pcr)
+        is_current = self._until[first:last].is_null().to_numpy(zero_copy_only=False)
+        return int(is_current.argmax()) if is_current.any() else None
 
-    def reached(self, machine: str, profile: int, pcr: int) -> list[tuple[int, Place]]:
-        """Which sequences of a profile's PCR a machine is known to have held: their ranks, and in which boot first."""
+    def key_of(self, profile: int, pcr: int, rank: int) -> bytes:
+        """The key of the sequence of that rank among those that a profile allows a PCR."""
+        return self._sequences.key(int(self._members[self._range(profile, pcr)[0] + rank]))
+
+    def is_step(self, profile: int, pcr: int, rank: int, as_of: datetime.datetime) -> bool:
+        """Whether something older than the sequence of that rank is still allowed, and not after it."""
+        return any(one.rank < rank and one.until > as_of and not one.keep for one in self.superseded(profile, pcr))
+
+    def reached(self, machine: str, profile: int, pcr: int) -> list[tuple[int, Known]]:
+        """Which values of a profile's PCR a machine is known to have held: their ranks, and in which boot first.
+
+        They are known by their values: a sequence of which an event was let vary since is another, and leads there too.
+        """
+        first, last = self._range(profile, pcr)
+        return [
+            (rank, one)
+            for one in self.machines.reached.get(machine, ())
+            for rank, member in enumerate(self._members[first:last].tolist())
+            if one.pcr == pcr and self._sequences.lead_alike(member, one.sequence)
+        ]
+
+    def _range(self, profile: int, pcr: int) -> tuple[int, int]:
         first, last = self._set_at[PCRS * profile + pcr : PCRS * profile + pcr + 2].tolist()
-        rank = {member: rank for rank, member in enumerate(self._members[first:last].tolist())}
-        known = self.machines.reached.get(machine, ())
-        return [(rank[sequence], place) for of_pcr, sequence, place in known if of_pcr == pcr and sequence in rank]
+        return first, last
 
     @cached_property
     def has_accepted(self) -> npt.NDArray[np.bool_]:
@@ -346,24 +377,6 @@ class References:
     def accepted(self, row: int) -> list[Accepted]:
         """The findings that a baseline lives with."""
         return [Accepted(**one) for one in self._baselines.field("accepted")[row].as_py()]
-
-    def _values_of(self, index: int) -> dict[str, bytes]:
-        """The value that a sequence leads to, by bank."""
-        row = self._row_of_sequence(index)
-        return {bank.name: value for bank in BANKS if (value := row[f"value_{bank.name}"]) is not None}
-
-    def _row_of_sequence(self, index: int) -> dict[str, Any]:
-        chunk = int(np.searchsorted(self._sequence_at, index, side="right")) - 1
-        row: dict[str, Any] = self._sequences[chunk][index - int(self._sequence_at[chunk])].as_py()
-        return row
-
-    def _sequence(self, index: int) -> EventSequence:
-        row = self._row_of_sequence(index)
-        digests = {bank.name: row[f"digests_{bank.name}"] for bank in BANKS if row["banks"] >> bank.index & 1}
-        given = {bank.name: row[f"value_{bank.name}"] for bank in BANKS if not row["banks"]}
-        values = {bank: value for bank, value in given.items() if value is not None}
-        types, texts, varies = (tuple(row[name]) for name in ("types", "texts", "varies"))
-        return EventSequence(row["start"], types, texts, digests, varies, values)
 
     def differs(
         self, bank: str, values: npt.NDArray[np.uint8], profile: npt.NDArray[np.uint32], mask: int
@@ -381,16 +394,3 @@ class References:
         sets = self._sets[bank]
         first, last = sets.set_at[PCRS * profile + pcr : PCRS * profile + pcr + 2]
         return sets.allowed[sets.members[int(first)]].tobytes() if last > first else None
-
-    def _bank_sets(self, bank: str) -> _Sets:
-        """Current members that lead to a value in this bank, and the values: one a sequence."""
-        size = BY_NAME[bank].size
-        columns = [table.field(f"value_{bank}") for table in self._sequences]
-        values = [np.frombuffer(c.buffers()[1], np.uint8)[size * c.offset :][: size * len(c)] for c in columns]
-        allowed = np.concatenate([np.zeros(0, np.uint8), *values]).reshape(-1, size)
-        valid = np.concatenate([np.zeros(0, np.bool_), *(c.is_valid().to_numpy(zero_copy_only=False) for c in columns)])
-        usable = valid[self._members] & self._until.is_null().to_numpy(zero_copy_only=False)
-        if usable.all():
-            return _Sets(self._set_at, self._members, allowed)
-        kept = np.concatenate([np.zeros(1, np.uint64), np.cumsum(usable, dtype=np.uint64)])
-        return _Sets(kept[self._set_at.astype(np.int64)], self._members[usable], allowed)

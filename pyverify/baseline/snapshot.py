@@ -19,7 +19,7 @@ from pyverify import _native
 from pyverify.algorithms import BANKS, BY_NAME, PCRS, mask_of
 from pyverify.baseline.model import ALL_ONES, Baseline, EventSequence
 
-VERSION: Final = 3
+VERSION: Final = 4
 
 _TIME: Final = pa.timestamp("us", "UTC")
 _BASELINE: Final = pa.struct(
@@ -86,6 +86,7 @@ _REACHED: Final = pa.struct(
         ("boot_seq", pa.int64()),
         ("collected_at", _TIME),
         ("boot", pa.string()),
+        ("since", _TIME),  # when the store came to know it
     ]
 )
 SCHEMA: Final = pa.schema(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from pyverify.baseline.edits import Edit, apply
+from pyverify.baseline.edits import Edit, edited
 from pyverify.baseline.model import Allowed, EventSequence, SupersededIma
 from pyverify.errors import UsageError
 from pyverify.evidence.ima_set import ImaSet, Member
@@ -76,16 +76,14 @@ def _superseded(allowed: tuple[Allowed, ...], edits: Sequence[Edit], old: Old) -
     leaving: list[Allowed] = []
     current: list[Allowed] = []
     for one in allowed:
-        edited = one.sequence
-        for edit in edits:
-            edited = apply(edit, edited) or edited
-        if edited is one.sequence:
+        sequence = edited(one.sequence, edits)
+        if sequence is one.sequence:
             (current if one.until is None else leaving).append(one)
         elif one.until is None:
             leaving.append(Allowed(one.sequence, old.until, old.keep))
-            current.append(Allowed(edited))
+            current.append(Allowed(sequence))
         else:
-            leaving += [one, Allowed(edited, one.until, one.keep)]
+            leaving += [one, Allowed(sequence, one.until, one.keep)]
     return _distinct(leaving, current)
 
 

@@ -59,11 +59,16 @@ def _approve(
     if args.boot is None:
         chosen = [_chosen(found, name) for name in args.changes]
         edits, files = [e for one in chosen for e in one.edits], [f for one in chosen for f in one.files]
+        if args.path:
+            edits, files = [], _of_paths(files, args.path)
         return life.approve(selection(args), edits, files, at=now, old=old, **facts)
     boot = _boot(before.changes, args.boot)
     if args.vary is not None:
         pcr, position, event = _event_to_vary(boot, args.vary)
         return life.vary(selection(args), pcr, position, event, **facts)
+    if args.path:
+        which = selection(args) if args.machine or args.cohort or args.all else Selection(machines=(boot.machine,))
+        return life.approve(which, [], _of_paths(boot.files, args.path), at=now, old=old, **facts)
     if args.machine or args.cohort or args.all:
         if boot.whole:
             pcrs = ", ".join(map(str, boot.whole))
@@ -75,6 +80,15 @@ def _approve(
         raise UsageError(f"{boot.machine} has no baseline of its own: approve the change for its cohort (--cohort)")
     sequences = {pcr: boot.sequences[pcr] for pcr in boot.differing}
     return life.approve_boot(boot.machine, sequences, boot.files, at=now, old=old, **facts)
+
+
+def _of_paths(files: Sequence[ImaEdit], paths: Sequence[str]) -> list[ImaEdit]:
+    """The files of these names, each of which must be among them."""
+    wanted = {path.encode("utf-8", "surrogateescape") for path in paths}
+    if missing := wanted - {one.member.path for one in files}:
+        names = ", ".join(escape(path.decode("utf-8", "surrogateescape")) for path in sorted(missing))
+        raise UsageError(f"not among the files that have changed: {names}")
+    return [one for one in files if one.member.path in wanted]
 
 
 def _activate(args: argparse.Namespace) -> int:
@@ -154,7 +168,8 @@ def _print_offers(found: list[Offer], before: Before, form: str) -> int:
     for offer in found:
         names = ", ".join(escape(name) for name in offer.machines[:5])
         more = f", and {len(offer.machines) - 5:,} more" if len(offer.machines) > 5 else ""
-        print(f"change {offer.id}  {len(offer.machines):,} machines: {names}{more}")
+        machines = "machine" if len(offer.machines) == 1 else "machines"
+        print(f"change {offer.id}  {len(offer.machines):,} {machines}: {names}{more}")
         lines = [*map(edit_words, offer.edits), *map(_file_words, offer.files)]
         for line in lines[:_SHOWN]:
             print(f"  {line}")
@@ -244,7 +259,8 @@ def _print_turned(turned: Iterator[Turned], form: str) -> int:
         counts = Counter((row.before, row.after) for row in rows)
         for (before, after), count in sorted(counts.items()):
             some = [row for row in rows if (row.before, row.after) == (before, after)]
-            print(f"{count:,} boots {'stay' if before == after else f'were {before} and are'} {after}")
+            became = ("stays", "stay") if before == after else (f"was {before} and is", f"were {before} and are")
+            print(f"{count:,} {'boot' if count == 1 else 'boots'} {became[count != 1]} {after}")
             for row in some[:_SHOWN]:
                 why = "" if row.finding is None or after == "trusted" else f"  {row.finding['code']}  "
                 hint = "" if not why or row.finding is None else escape(row.finding["hint"])

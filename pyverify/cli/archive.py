@@ -9,13 +9,19 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from pyverify.appraise.policy import Policy
-from pyverify.fleet.sources import Source
 
 _QUIET_SECONDS: Final = 10
 """Between two lines of progress where standard error is no terminal."""
+
+
+class HasProgress(Protocol):
+    """What is read, and says how far it has been."""
+
+    def progress(self) -> tuple[int, int]:
+        """``(done, total)``."""
 
 
 def policy_of(args: argparse.Namespace) -> Policy:
@@ -34,14 +40,14 @@ def as_of(args: argparse.Namespace) -> datetime.datetime:
 
 
 @contextlib.contextmanager
-def progress(source: Source, unit: str) -> Iterator[Callable[[int], None]]:
-    """Shows how far a source has been read, with rate and remaining time, on standard error.
+def progress(source: HasProgress, unit: str, note: Callable[[], str] = str) -> Iterator[Callable[[int], None]]:
+    """Shows how far a source has been read, with rate, remaining time and a note, on standard error.
 
     Yields:
         A function to call with the number of rows done in all.
     """
     if not sys.stderr.isatty():
-        yield _quiet_progress(source, unit)
+        yield _quiet_progress(source, unit, note)
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -54,12 +60,17 @@ def progress(source: Source, unit: str) -> Iterator[Callable[[int], None]]:
         def update(rows: int) -> None:
             done, total = source.progress()
             rate = rows / max(time.monotonic() - start, 1e-9)
-            bar.update(task, completed=done, total=total or None, rate=f"{rows:,} {unit} · {rate:,.0f}/s")
+            bar.update(task, completed=done, total=total or None, rate=f"{rows:,} {unit} · {rate:,.0f}/s{_after(note)}")
 
         yield update
 
 
-def _quiet_progress(source: Source, unit: str) -> Callable[[int], None]:
+def _after(note: Callable[[], str]) -> str:
+    words = note()
+    return f" · {words}" if words else ""
+
+
+def _quiet_progress(source: HasProgress, unit: str, note: Callable[[], str]) -> Callable[[int], None]:
     start = last = time.monotonic()
 
     def update(rows: int) -> None:
@@ -70,6 +81,6 @@ def _quiet_progress(source: Source, unit: str) -> Callable[[int], None]:
         last = now
         done, total = source.progress()
         left = f", {(now - start) * (total - done) / done:,.0f} s left" if 0 < done <= total else ""
-        print(f"pyverify: {rows:,} {unit}, {rows / (now - start):,.0f}/s{left}", file=sys.stderr)
+        print(f"pyverify: {rows:,} {unit}, {rows / (now - start):,.0f}/s{left}{_after(note)}", file=sys.stderr)
 
     return update

@@ -35,7 +35,7 @@ def list_(args: argparse.Namespace) -> int:
         cohort_of = store.references().machines.cohort_of
     rows = [
         (
-            (one.scope, one.id, str(one.version), one.state, one.origin, cohort_of.get(one.id, "-"), one.boot),
+            (one.scope, one.id, str(one.version), one.state, one.origin, cohort_of.get(one.id, "-"), escape(one.boot)),
             Words(_change_words(one.change)),
         )
         for one in counted
@@ -157,8 +157,13 @@ def show_history(args: argparse.Namespace) -> int:
         return 0
     rows = [
         (
-            (f"{step.change.at:%Y-%m-%d %H:%M}", str(step.change.number), step.change.action, step.change.who or "-"),
-            Words(step.words + (f" — {escape(step.change.reason)}" if step.change.reason else "")),
+            (
+                f"{step.change.at:%Y-%m-%d %H:%M}",
+                str(step.change.number),
+                escape(step.change.action),
+                escape(step.change.who or "-"),
+            ),
+            Words(escape(step.words) + (f" — {escape(step.change.reason)}" if step.change.reason else "")),
         )
         for step in steps
     ]

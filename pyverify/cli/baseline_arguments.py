@@ -56,6 +56,7 @@ def add_baseline(
     add_record(ignore)
     assign = action("assign", "baseline_changes:assign", "put machines into a cohort, or take them out")
     assign.add_argument("machines", metavar="MACHINE", nargs="*")
+    assign.set_defaults(any_number="machines")
     assign.add_argument("--file", metavar="FILE", help="names of machines, one a line")
     assign.add_argument("--cohort", metavar="NAME")
     assign.add_argument("--none", action="store_true", help="out of any cohort")
@@ -72,6 +73,7 @@ def _add_interchange(
 ) -> None:
     out = action("export", "interchange:export", "write baselines for other tools, or to keep")
     out.add_argument("names", metavar="NAME", nargs="*", help="machines (default: all), or cohorts with --of-cohort")
+    out.set_defaults(any_number="names")
     out.add_argument("--log", metavar="FILE", help="keylime-refstate: the event log that it is made of")
     out.add_argument("-o", "--output", metavar="FILE", help="a file, or a new folder (default: standard output)")
     take = action("import", "interchange:import_", "add baselines of other tools, pending unless --activate")
@@ -95,9 +97,12 @@ def _add_approve(
 ) -> None:
     parser.add_argument("archive", metavar="ARCHIVE", nargs="?", help="evidence that shows the change")
     parser.add_argument("changes", metavar="CHANGE", nargs="*", help="ids of changes; without any they are listed")
+    parser.set_defaults(any_number="changes")
     parser.add_argument("--boot", metavar="MACHINE/BOOT", help="all that this boot differs in")
     words = "let this event of --boot, by its number in the log, have any digest from now on"
     parser.add_argument("--vary", metavar="EVENT", type=int, help=words)
+    words = "only this file of what has changed, and no event; may be repeated"
+    parser.add_argument("--path", metavar="PATH", action="append", default=[], help=words)
     parser.add_argument("--pending", action="store_true", help="activate baselines that wait for it")
     which = parser.add_argument_group("for which baselines (with --boot: default is its own machine)")
     which.add_argument("--machine", metavar="NAME", action="append", default=[])

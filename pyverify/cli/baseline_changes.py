@@ -12,6 +12,7 @@ from pyverify.cli.archive import as_of
 from pyverify.cli.baseline import scope_of
 from pyverify.cli.stores import open_store
 from pyverify.errors import UsageError
+from pyverify.evidence.text import escape
 
 
 def ignore(args: argparse.Namespace) -> int:
@@ -30,7 +31,7 @@ def assign(args: argparse.Namespace) -> int:
     """Assigns machines to a cohort, or takes them out of theirs with ``--none``."""
     if args.none == (args.cohort is not None):
         raise UsageError("name a cohort (--cohort NAME), or --none to take the machines out of theirs")
-    machines = [*args.machines, *([] if args.file is None else Path(args.file).read_text("utf-8").split())]
+    machines = [*args.machines, *([] if args.file is None else _names(Path(args.file)))]
     if not machines:
         raise UsageError("name machines, or a file of their names (--file)")
     with open_store(args, create=True) as store:
@@ -38,6 +39,13 @@ def assign(args: argparse.Namespace) -> int:
     where = "in no cohort" if args.none else f"in cohort {args.cohort}"
     print(f"{done.concerned:,} machines are {where}", file=sys.stderr)
     return 0
+
+
+def _names(file: Path) -> list[str]:
+    try:
+        return file.read_text("utf-8").split()
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{escape(str(file))} is no text in UTF-8") from error
 
 
 def rollback(args: argparse.Namespace) -> int:

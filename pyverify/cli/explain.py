@@ -24,7 +24,10 @@ _NEXT: Final = {
     "evidence.lost": "Find out why a machine that used to send its log stopped: it may have been made to.",
     "baseline.absent": "Look at this boot (`pyverify inspect`), then `pyverify learn` makes it the baseline.",
     "baseline.pending": "Activate the baseline once somebody has looked at the boot it was learned from.",
-    "baseline.event-": "Did you make this change (an update, a new command line)? If not, isolate the machine.",
+    "baseline.event-": "Did you make this change (an update, a new command line)? If so, `pyverify baseline approve`; "
+    "if not, isolate the machine.",
+    "baseline.rolled-back": "The machine went back to what was replaced: find out why (`pyverify baseline history`).",
+    "baseline.expired": "Update the machine, or allow the old for longer (`baseline approve … --keep-old --until`).",
     "baseline.pcr": "Compare the log with that of a machine you trust (`pyverify replay`, `pyverify inspect`).",
     "replay.start": "Only firmware decides how PCR 0 starts: this log was changed, or the firmware is broken.",
     "replay.mismatch": "The TPM contradicts the log, and the TPM is right: collect both again, or isolate it.",
@@ -36,8 +39,10 @@ _NEXT: Final = {
     "event.after-exit-boot-services": "The operating system measured into the firmware's PCRs: find out what did.",
     "separator.": "Only firmware writes separators: this log was changed, or the firmware is broken.",
     "secureboot.": "Compare Secure Boot's settings with a machine you trust (`pyverify inspect --summary`).",
-    "ima.changed": "A program is not what it was: did you update it? If not, isolate the machine.",
-    "ima.added": "A program ran that the references do not know: did you install it? If not, isolate the machine.",
+    "ima.changed": "A program is not what it was: did you update it? If so, `pyverify baseline approve`; if not, "
+    "isolate the machine.",
+    "ima.added": "A program ran that is not known: did you install it? If so, `pyverify baseline approve`; "
+    "if not, isolate the machine.",
     "ima.": "Collect the IMA list together with a new quote; if it stays so, isolate the machine.",
     "policy.rule": "The policy asks for this (`pyverify policy show`): see that the machine keeps to it.",
     "quote.missing": "Collect a quote (`tpm2_quote`), or name `--policy log-only`, which takes the log's word for it.",

@@ -6,11 +6,14 @@ Commands import what they need when they run, so that ``inspect`` and ``replay``
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime
 import importlib
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from pyverify.cli.baseline_arguments import add_baseline
@@ -79,6 +82,7 @@ def _add_enroll(commands: Any) -> None:
     enroll = _command(commands, "enroll", "enroll:enroll", "say which attestation keys are a machine's")
     enroll.add_argument("machine", metavar="MACHINE", nargs="?", help="without keys: print those that it has")
     enroll.add_argument("keys", metavar="KEY", nargs="*", help="public area of an attestation key, as its TPM gave it")
+    enroll.set_defaults(any_number="keys")
     enroll.add_argument("--ak-cert", metavar="FILE", help="the key's certificate, PEM or DER, with its intermediates")
     enroll.add_argument("--ek-cert", metavar="FILE", help="the TPM's EK certificate, for `challenge new --activate`")
     enroll.add_argument("--root", metavar="FILE", action="append", default=[], help="pin these certificates")
@@ -96,6 +100,7 @@ def _add_challenge(commands: Any) -> None:
     new = _command(actions, "new", "challenge:new", "make a nonce for each key of a machine, or a credential")
     new.add_argument("machine", metavar="MACHINE")
     new.add_argument("public", metavar="FILE", nargs="*", help="with --activate: public areas of its EK and of its AK")
+    new.set_defaults(any_number="public")
     new.add_argument("--ak", metavar="NAME", help="for this key only, by its Name in hex")
     new.add_argument("--activate", action="store_true", help="write a credential that only its TPM can open")
     new.add_argument("-o", "--output", metavar="FILE", help="where the credential goes")
@@ -190,6 +195,29 @@ def _add_replay(commands: Any) -> None:
     replay.add_argument("--isa", metavar="NAME", help="force a variant of the hash kernels (see `pyverify info`)")
 
 
+def _add_run_options(verify: argparse.ArgumentParser) -> None:
+    verify.add_argument("-o", "--output", metavar="FILE", help="write here; it appears when it is whole")
+    words = "go on where a run with the same -o was interrupted: verdicts that are finished are kept beside FILE"
+    verify.add_argument("--resume", action="store_true", help=words)
+    words = "a verdict for every machine that sent nothing, of those in the store or of a file's lines"
+    verify.add_argument("--expect", metavar="store|FILE", help=words)
+    words = "when to exit with 1 or 3: only if something is untrusted, or never (default: unmeasured, so for anything)"
+    verify.add_argument("--fail-on", choices=("untrusted", "unmeasured", "never"), default="unmeasured", help=words)
+    verify.add_argument("--summary", metavar="FILE", help="counts, times, ids and the exit code as JSON")
+
+
+def _add_pack(commands: Any) -> None:
+    archive = "folder, tar (.gz .zst .xz), zip or Parquet of evidence"
+    pack = _command(commands, "pack", "pack:pack", "write archives of evidence as Parquet, to be kept for years")
+    pack.add_argument("archives", metavar="ARCHIVE", nargs="+", help=archive)
+    words = "folder of part files, or one file where it ends in .parquet; it appears when it is whole"
+    pack.add_argument("-o", "--output", metavar="OUT", required=True, help=words)
+    pack.add_argument("--partition", choices=("date",), help="a folder a day, by collected_at")
+    unpack = _command(commands, "unpack", "pack:unpack", "write an archive as a folder of MACHINE/BOOT/MEMBER")
+    unpack.add_argument("source", metavar="ARCHIVE", help=archive)
+    unpack.add_argument("-o", "--output", metavar="OUT", required=True, help="folder; it appears when it is whole")
+
+
 def _add_cohorts(commands: Any) -> None:
     words = "group the machines of an archive that boot alike, the odd ones first"
     cohorts = _command(commands, "cohorts", "cohorts:cohorts", words)
@@ -197,6 +225,7 @@ def _add_cohorts(commands: Any) -> None:
     cohorts.add_argument("evidence", metavar="ARCHIVE", help=words)
     words = "say which other cohort is closest to these, and what differs"
     cohorts.add_argument("machines", metavar="MACHINE", nargs="*", help=words)
+    cohorts.set_defaults(any_number="machines")
     cohorts.add_argument("--jobs", metavar="N", type=_positive, help="threads (default: the processors there are)")
     cohorts.add_argument("--format", choices=("table", "json"), default="table")
 
@@ -250,18 +279,20 @@ def build_parser() -> argparse.ArgumentParser:
     verify.add_argument("--master", metavar="URL", help=words)
     formats = ("table", "json", "jsonl", "parquet", "ear", "shielded-vm", "oci")
     verify.add_argument("--format", choices=formats, default="table")
-    verify.add_argument("-o", "--output", metavar="FILE", help="write here instead of to standard output")
     words = "names and profile of the EAR: the draft's (default), or those that Veraison and Trustee use"
     verify.add_argument("--ear-dialect", choices=("draft", "veraison"), help=words)
     words = "sign each EAR as a JWT with this private key: PEM, Ed25519 or P-256"
     verify.add_argument("--ear-key", metavar="FILE", help=words)
+    _add_run_options(verify)
 
     explain = _command(commands, "explain", "explain:explain", "say in words why machines are not trusted")
     _add_job_options(explain)
     explain.add_argument(
         "machines", metavar="MACHINE", nargs="*", help="these only (default: all that are not trusted)"
     )
+    explain.set_defaults(any_number="machines")
 
+    _add_pack(commands)
     _add_cohorts(commands)
     _add_hunt(commands)
     _add_enroll(commands)
@@ -282,9 +313,45 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _parsed(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
+    """The arguments; what a command takes any number of may also follow its options, where argparse gives up."""
+    args, rest = parser.parse_known_args(argv)
+    if rest and ("any_number" not in args or any(word.startswith("-") for word in rest)):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:
+        getattr(args, args.any_number).extend(rest)
+    return args
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit code: 0 done, 1 the answer is no, 2 usage, 3 unreadable input, 4 internal."""
-    args = build_parser().parse_args(argv)
+    args = _parsed(build_parser(), argv)
+    with _ended_by_sigterm():
+        return _run(args)
+
+
+class _TerminatedError(KeyboardInterrupt):
+    """SIGTERM: as an interrupt, but for the exit code."""
+
+
+@contextlib.contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """SIGTERM ends what runs here as an interrupt does, so that nothing is left half written."""
+    mine = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+    def end(*_: object) -> None:
+        raise _TerminatedError
+
+    if mine:
+        signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        if mine:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _run(args: argparse.Namespace) -> int:
     module, function = args.run.split(":")
     on_archive = "archive" in args
     try:
@@ -303,9 +370,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _complain(error, INTERNAL)
     except Exception as error:
         return _complain(f"internal error, please report it: {type(error).__name__}: {error}", INTERNAL)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print("pyverify: interrupted; nothing was left half written", file=sys.stderr)
-        return 128 + 2
+        return 128 + (signal.SIGTERM if isinstance(stop, _TerminatedError) else signal.SIGINT)
     return code
 
 

@@ -27,6 +27,8 @@ def appraised_by(args: argparse.Namespace, source: Source) -> Iterator[Source | 
             raise UsageError("--master goes with --engine spark")
         yield source
         return
+    if args.resume:
+        raise UsageError("--resume goes with --engine local: a cluster's verdicts are not kept until all are there")
     if args.jobs:
         raise UsageError("--jobs is for threads here; with --engine spark all cores of the cluster are used")
     try:

@@ -5,63 +5,78 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import platform
 import sys
+import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
+from pyverify.appraise.policy import Policy
 from pyverify.baseline.booted import remember
 from pyverify.baseline.heads import Head
 from pyverify.baseline.ledger import Ledger
-from pyverify.cli.archive import as_of, policy_of, progress
+from pyverify.cli.archive import policy_of, progress
 from pyverify.cli.lines import legend, verdict_line
+from pyverify.cli.resume import Run, run_of
 from pyverify.cli.spark_engine import appraised_by
 from pyverify.cli.stores import head_words, open_store
-from pyverify.errors import ArchiveError, UsageError
+from pyverify.errors import ArchiveError, OutputError, UsageError
 from pyverify.evidence.text import escape
+from pyverify.fleet.expected import machines_of, read_machines
 from pyverify.fleet.job import Summary, default_jobs, run
 from pyverify.fleet.sources import open_source
 from pyverify.output.tables import Write, line_writer, verdict_writer, whole_file
 
+_OUTCOMES = ("trusted", "untrusted", "unmeasured", "error")
+_UNREADABLE = 4
+
 
 def verify(args: argparse.Namespace) -> int:
     """Appraises an archive against the store; the exit code says what came of it."""
-    policy, now, start = policy_of(args), as_of(args), time.monotonic()
-    writer = _writer(args)
+    policy, start = policy_of(args), time.monotonic()
     source = open_source(args.archive)
+    listed = set() if args.expect in (None, "store") else read_machines(Path(args.expect))
     broken: ArchiveError | None = None
-    with (
-        open_store(args) as store,
-        appraised_by(args, source) as archive,
-        progress(source, "boots") as update,
-    ):
-        references = store.references()
-        summary = Summary(policy.name, references.id, now)
-        rows = run(
-            archive,
-            references=references,
-            policy=policy,
-            as_of=now,
-            jobs=args.jobs or default_jobs(),
-            summary=summary,
-            ledger=Ledger(store),
-            remember=partial(remember, store),
-            watch=update,
-        )
-        try:
-            if args.format == "table":
-                _print_table(rows, args.output)
-            else:
-                with writer as write:
-                    for batch in rows:
-                        write(batch)
-        except ArchiveError as error:
-            broken = error
+    with open_store(args) as store, run_of(args, store, policy) as this, appraised_by(args, source) as archive:
+        summary = Summary(policy.name, this.references.id, this.as_of)
+        with progress(source, "boots", lambda: _words(summary.so_far)) as update:
+            rows = run(
+                archive,
+                references=this.references,
+                policy=policy,
+                as_of=this.as_of,
+                jobs=args.jobs or default_jobs(),
+                summary=summary,
+                ledger=Ledger(store),
+                remember=partial(remember, store),
+                watch=update,
+                journal=this.journal,
+                expected=machines_of(this.references, this.as_of) if args.expect == "store" else listed,
+            )
+            try:
+                _write(rows, _writer(args, this.folder), args, this)
+            except ArchiveError as error:
+                broken = error
+            except BrokenPipeError:
+                raise
+            except OSError as error:
+                where, why = args.output or "standard output", error.strerror or error
+                waiting = f"that of {tempfile.gettempdir()}, where verdicts wait for the last row"
+                raise OutputError(f"{where}: cannot be written ({why}); see to its disk, and to {waiting}") from error
         head = store.head
-    _print_summary(summary, head, time.monotonic() - start)
+    seconds = time.monotonic() - start
+    code = summary.exit_code_if(args.fail_on) if broken is None else _UNREADABLE
+    _print_summary(summary, head, seconds)
+    if args.summary is not None:
+        _write_summary(args, summary, policy, head, seconds, code)
     if not summary.rows:
         print(
             f"pyverify: {escape(args.archive)} holds no boots: is it MACHINE/BOOT/binary_bios_measurements?",
@@ -69,10 +84,21 @@ def verify(args: argparse.Namespace) -> int:
         )
     if broken is not None:
         raise broken
-    return summary.exit_code
+    return code
 
 
-def _writer(args: argparse.Namespace) -> AbstractContextManager[Write]:
+def _write(
+    rows: Iterator[pa.RecordBatch], writer: AbstractContextManager[Write], args: argparse.Namespace, this: Run
+) -> None:
+    if args.format == "table":
+        _print_table(rows, args.output, this.folder)
+        return
+    with writer as write:
+        for batch in rows:
+            write(batch)
+
+
+def _writer(args: argparse.Namespace, folder: Path | None) -> AbstractContextManager[Write]:
     """What writes verdicts in any format but ``table``, which opens its file when it is entered.
 
     Raises:
@@ -81,21 +107,21 @@ def _writer(args: argparse.Namespace) -> AbstractContextManager[Write]:
     if args.format == "ear":
         from pyverify.output.ear import ear_lines
 
-        return line_writer(args.output, ear_lines(args.ear_dialect or "draft", args.ear_key))
+        return line_writer(args.output, ear_lines(args.ear_dialect or "draft", args.ear_key), folder)
     if args.ear_dialect or args.ear_key:
         raise UsageError("--ear-dialect and --ear-key go with --format ear")
     if args.format in ("shielded-vm", "oci"):
         from pyverify.output import cloud
 
         report = cloud.oci if args.format == "oci" else cloud.shielded_vm
-        return line_writer(args.output, lambda row: map(json.dumps, report(row)))
-    return verdict_writer(args.format, args.output)
+        return line_writer(args.output, lambda row: map(json.dumps, report(row)), folder)
+    return verdict_writer(args.format, args.output, folder)
 
 
-def _print_table(verdicts: Iterator[pa.RecordBatch], output: str | None) -> None:
+def _print_table(verdicts: Iterator[pa.RecordBatch], output: str | None, folder: Path | None) -> None:
     from rich.console import Console
 
-    with whole_file(output) as file:
+    with whole_file(output, folder) as file:
         text = io.TextIOWrapper(file, encoding="utf-8", write_through=True)
         try:
             wide = not file.isatty()
@@ -111,15 +137,44 @@ def _print_table(verdicts: Iterator[pa.RecordBatch], output: str | None) -> None
             text.detach()
 
 
+def _words(outcomes: Counter[str]) -> str:
+    return ", ".join(f"{outcomes[name]:,} {name}" for name in _OUTCOMES if outcomes[name])
+
+
 def _print_summary(summary: Summary, head: Head, seconds: float) -> None:
-    counts = ", ".join(
-        f"{summary.outcomes[name]:,} {name}"
-        for name in ("trusted", "untrusted", "unmeasured", "error")
-        if summary.outcomes[name]
-    )
+    kept = f" · {summary.kept:,} kept of the run before" if summary.kept else ""
     print(
-        f"{summary.rows:,} boots: {counts or 'nothing to judge'} · policy {summary.policy} · as of "
+        f"{summary.rows:,} boots: {_words(summary.outcomes) or 'nothing to judge'} · policy {summary.policy} · as of "
         f"{summary.as_of.isoformat(timespec='seconds')} · references {summary.references_id.hex()[:12]} · "
-        f"{head_words(head)} · {seconds:.1f} s, {summary.rows / max(seconds, 1e-9):,.0f}/s",
+        f"{head_words(head)} · {seconds:.1f} s, {summary.rows / max(seconds, 1e-9):,.0f}/s{kept}",
         file=sys.stderr,
     )
+
+
+def _write_summary(
+    args: argparse.Namespace, summary: Summary, policy: Policy, head: Head, seconds: float, code: int
+) -> None:
+    """What a run came to, for machines; ``rows`` counts verdicts, those on machines that sent nothing too."""
+    facts: dict[str, Any] = {
+        "schema_version": 1,
+        "archive": args.archive,
+        "output": args.output,
+        "rows": summary.rows,
+        "outcomes": {name: summary.outcomes[name] for name in _OUTCOMES},
+        "kept_rows": summary.kept,
+        "seconds": round(seconds, 3),
+        "rows_per_second": round(summary.rows / max(seconds, 1e-9), 1),
+        "policy": policy.name,
+        "policy_id": policy.id.hex(),
+        "references_id": summary.references_id.hex(),
+        "store_head": {"change": head.number, "digest": head.digest.hex()},
+        "as_of": summary.as_of.isoformat().replace("+00:00", "Z"),
+        "fail_on": args.fail_on,
+        "exit_code": code,
+        "versions": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("pyverify", "pyarrow", "numpy")},
+        },
+    }
+    with whole_file(args.summary) as file:
+        file.write(json.dumps(facts, indent=1).encode() + b"\n")

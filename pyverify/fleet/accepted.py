@@ -3,32 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Final
 
 from pyverify.algorithms import PCRS
+from pyverify.baseline.acceptable import ACCEPTABLE, POLICY_PCR
 from pyverify.baseline.model import Accepted
 from pyverify.errors import UsageError
 from pyverify.findings import CODES, Finding
-
-ACCEPTABLE: Final = frozenset(
-    (
-        "event.after-exit-boot-services",
-        "event.data-mismatch",
-        "separator.disguised",
-        "separator.duplicate",
-        "separator.error",
-        "separator.missing",
-    )
-)
-"""Codes that may be lived with: what is odd about events whose digests the baseline pins, each at its place, so that
-the same oddity anywhere else is still a difference. All others say that evidence is not authentic, not whole or not of
-this boot (quotes, keys, replay, banks, faults of logs, IMA), that it differs from a baseline, which ``approve`` is for,
-or that it is not as the policy wants it, which only a policy changes."""
-
-_POLICY_PCR: Final = 7
-"""What Secure Boot measures has to be proven (DESIGN section 6)."""
-_MORE: Final = "more events of this log are like it"
-"""How :func:`pyverify.appraise.told.tell` ends when it does not name all events, nor therefore their PCRs."""
 
 
 def parse_accepted(exceptions: Sequence[str], reason: str | None) -> tuple[Accepted, ...]:
@@ -54,7 +34,7 @@ def _parse(text: str, reason: str) -> Accepted:
         raise UsageError(f"--accept {text}: say of which PCR, such as {code}:4")
     if not (number.isascii() and number.isdecimal()) or len(number) > 2 or int(number) >= PCRS:
         raise UsageError(f"--accept {text}: {number!r} is no PCR, which is a number below {PCRS}")
-    if int(number) == _POLICY_PCR:
+    if int(number) == POLICY_PCR:
         raise UsageError(f"--accept {text}: nothing is accepted of PCR 7, where Secure Boot is measured")
     return Accepted(code, int(number), reason)
 
@@ -67,8 +47,3 @@ def needed(accepted: Iterable[Accepted], findings: Sequence[Finding]) -> tuple[A
         for one in dict.fromkeys(accepted)
         if any(finding.pcr == one.pcr and finding.hint.startswith(f"{one.code}: ") for finding in used)
     )
-
-
-def is_hiding(finding: Finding) -> bool:
-    """Whether an accepted finding stands for events that are not told of, which may be of any PCR."""
-    return finding.code == "baseline.accepted" and _MORE in finding.hint

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 from pyverify.errors import ArchiveError
 from pyverify.fleet import limits
 from pyverify.fleet.members import EVIDENCE, Boot, Member, recognise
+from pyverify.fleet.places import Place
 
 _Read = Callable[[], bytes]
 Item = tuple[str, int, str | None, _Read]
@@ -21,7 +21,7 @@ class UnreadableError(Exception):
 class Assembly:
     """Members of a container put together to boots. Members of one boot lie next to each other."""
 
-    def __init__(self, file: Path, keys: bool) -> None:
+    def __init__(self, file: Place | str, keys: bool) -> None:
         self._file = str(file)
         self._keys = keys
         self._folders: set[str] = set()

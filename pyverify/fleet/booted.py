@@ -5,6 +5,7 @@ Each such boot is one narrow row. The pass only ever adds findings, and says wha
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
@@ -12,8 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pyverify.algorithms import pcrs_of
-from pyverify.appraise.booted import BOOTED, place_of, reached_in
+from pyverify.appraise.booted import BOOTED, place_of, ranks_in, reached_in
 from pyverify.baseline.place import Reached
 from pyverify.baseline.references import References
 from pyverify.evidence.pcrs import pcr_name
@@ -23,8 +23,8 @@ from pyverify.findings import Finding, Severity
 class BootedSequence:
     """The boots of a job as they come, by their machine."""
 
-    def __init__(self, references: References) -> None:
-        self._references = references
+    def __init__(self, references: References, as_of: datetime.datetime) -> None:
+        self._references, self._as_of = references, as_of
         self._held: list[pa.RecordBatch] = []
 
     def add(self, facts: pa.RecordBatch, first: int) -> None:
@@ -39,8 +39,17 @@ class BootedSequence:
         findings: list[tuple[int, Finding]] = []
         reached: list[Reached] = []
         for boots in _by_machine(table):
-            _judge_machine(boots, self._references, findings, reached)
+            findings += went_back(boots, self._references)
+            reached += self._first_reached(boots)
         return findings, reached
+
+    def _first_reached(self, boots: list[dict[str, Any]]) -> list[Reached]:
+        """What the boots of one machine, in their order, hold for the first time."""
+        first: dict[tuple[int, bytes], Reached] = {}
+        for boot in boots:
+            for one in reached_in(boot, self._references, self._as_of):
+                first.setdefault((one.pcr, one.sequence), one)
+        return [*first.values()]
 
 
 def _by_machine(table: pa.Table) -> Iterator[list[dict[str, Any]]]:
@@ -53,19 +62,16 @@ def _by_machine(table: pa.Table) -> Iterator[list[dict[str, Any]]]:
         yield sorted(boots, key=lambda boot: boot["issued_at"] if asked else place_of(boot).of_evidence)
 
 
-def _judge_machine(
-    boots: list[dict[str, Any]],
-    references: References,
-    findings: list[tuple[int, Finding]],
-    reached: list[Reached],
-) -> None:
-    held: dict[int, str] = {}
+def went_back(boots: list[dict[str, Any]], references: References) -> Iterator[tuple[int, Finding]]:
+    """(row, finding) of the boots of one machine, in their order, that hold what is older than what one before held."""
+    newest: dict[int, tuple[int, str]] = {}
     for boot in boots:
-        for pcr in pcrs_of(boot["leaving"]):
-            if pcr in held:
-                words = f"a value that was superseded came back: boot {held[pcr]} already held what came after it"
-                hint = f"{pcr_name(pcr)}: {words}"
-                findings.append((boot["row"], Finding("baseline.rolled-back", Severity.HIGH, hint, pcr)))
-        new = [one for one in reached_in(boot, references) if one.pcr not in held]
-        held |= {one.pcr: boot["boot"] for one in new}
-        reached += new
+        for one in boot["leaving"]:
+            rank, name = newest.get(one["pcr"], (0, ""))
+            if one["rank"] < rank and not one["keep"]:
+                words = f"a value that was superseded came back: boot {name} already held what came after it"
+                hint = f"{pcr_name(one['pcr'])}: {words}"
+                yield boot["row"], Finding("baseline.rolled-back", Severity.HIGH, hint, one["pcr"])
+        for pcr, rank in ranks_in(boot, references).items():
+            if rank > newest.get(pcr, (-1, ""))[0]:
+                newest[pcr] = rank, boot["boot"]

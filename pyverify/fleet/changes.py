@@ -9,19 +9,19 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
 
-from pyverify.algorithms import pcrs_of
+from pyverify.algorithms import banks_of, pcrs_of
 from pyverify.appraise.appraisal import Appraisal
 from pyverify.appraise.comparison import Comparison
 from pyverify.appraise.ima_judgement import in_sets
 from pyverify.appraise.ima_lists import SentLists
 from pyverify.appraise.judged_logs import JudgedLogs
-from pyverify.baseline.edits import Edit, edits
+from pyverify.baseline.edits import Edit, edited, edits
 from pyverify.baseline.ima_columns import NO_SET
 from pyverify.baseline.model import EventSequence, event_sequences
 from pyverify.baseline.references import References
@@ -30,6 +30,7 @@ from pyverify.evidence.event_types import EV_NO_ACTION
 from pyverify.evidence.eventlog import EventLog
 from pyverify.evidence.ima_set import ADDED, CHANGED, ImaSet
 from pyverify.findings import Severity
+from pyverify.fleet.corroboration import is_alike
 
 _MAY_BE_APPROVED: Final = frozenset(
     (
@@ -56,8 +57,9 @@ class BootChange:
 
     ``edits`` and ``files`` may be approved one by one; ``whole`` are the PCRs that no edit explains, as they were
     measured, which only the approval of the whole boot covers. ``differing`` are all PCRs that differ, ``sequences``
-    all 24 of the boot, and ``places`` the PCR and the position there of each event, by its number in the log.
-    ``against`` are the codes of other high findings: where there are any, nothing may be approved.
+    all 24 of the boot, and ``places`` the PCR and the position there of each event, by its number in the log. Banks in
+    which the boot was not compared are left out. ``against`` are the codes of other high findings: where there are any,
+    nothing may be approved.
     """
 
     machine: str
@@ -86,7 +88,7 @@ class Changes:
     """Finds what the boots of appraised batches differ in; what many machines sent is looked at once."""
 
     def __init__(self) -> None:
-        self._edits: dict[tuple[bytes, int, int], BootChange] = {}
+        self._edits: dict[tuple[bytes, int, int, int], BootChange] = {}
         self._files: dict[bytes, tuple[ImaEdit, ...]] = {}
 
     def of(self, appraisal: Appraisal, verdicts: pa.RecordBatch) -> Iterator[BootChange]:
@@ -113,22 +115,24 @@ class Changes:
         """The differences of a row's log, without its names."""
         differs = int(comparison.compared_that_differ[row])
         profile = int(comparison.profile[row])
-        key = (judged_as.digests[row].tobytes(), profile, differs)
+        banks = int(comparison.banks[row])
+        key = (judged_as.digests[row].tobytes(), profile, differs, banks)
         if key not in self._edits:
             if len(self._edits) >= _KNOWN:
                 self._edits.clear()
             log = EventLog.parse(judged_as.logs[row])
-            sequences = event_sequences(log)
+            sequences = [_in_banks(sequence, banks_of(banks)) for sequence in event_sequences(log)]
             found: list[Edit] = []
             whole = {}
             for pcr in pcrs_of(differs):
-                own = _closest(references, profile, pcr, sequences[pcr])
-                if own:
+                own, closest = _closest(references, profile, pcr, sequences[pcr])
+                if own and closest:
                     found += own
+                    sequences[pcr] = _varying_like(edited(closest, own), sequences[pcr])
                 else:
                     whole[pcr] = sequences[pcr]
-            places = _places(log)
-            self._edits[key] = BootChange("", "", None, tuple(found), (), whole, pcrs_of(differs), sequences, places)
+            differing, places = pcrs_of(differs), _places(log)
+            self._edits[key] = BootChange("", "", None, tuple(found), (), whole, differing, tuple(sequences), places)
         return self._edits[key]
 
     def _files_of(self, appraisal: Appraisal, row: int, findings: list[dict[str, Any]]) -> tuple[ImaEdit, ...]:
@@ -156,6 +160,11 @@ class Changes:
         return self._files[key]
 
 
+def _in_banks(sequence: EventSequence, banks: tuple[str, ...]) -> EventSequence:
+    """The sequence in the banks in which the boot was compared: what the log says of others may be made up."""
+    return replace(sequence, digests={bank: digests for bank, digests in sequence.digests.items() if bank in banks})
+
+
 def _places(log: EventLog) -> dict[int, tuple[int, int]]:
     """PCR and position of each event that extends one, by its number."""
     columns, seen = log.columns, Counter[int]()
@@ -171,11 +180,18 @@ def _has_files(codes: set[str]) -> bool:
     return bool(codes & {"ima.added", "ima.changed"})
 
 
-def _closest(references: References, profile: int, pcr: int, actual: EventSequence) -> list[Edit] | None:
-    """The fewest edits that lead from a current sequence of a PCR to what was measured; None where none do."""
+def _closest(
+    references: References, profile: int, pcr: int, actual: EventSequence
+) -> tuple[list[Edit], EventSequence | None]:
+    """The fewest edits that lead from a current sequence of a PCR to what was measured, and that sequence."""
     current = [one.sequence for one in references.allowed(profile, pcr) if one.until is None]
-    ways = [way for sequence in current if (way := edits(pcr, sequence, actual)) is not None]
-    return min(ways, key=len, default=None)
+    ways = [(way, sequence) for sequence in current if (way := edits(pcr, sequence, actual)) is not None]
+    return min(ways, key=lambda way: len(way[0]), default=([], None))
+
+
+def _varying_like(known: EventSequence, actual: EventSequence) -> EventSequence:
+    """What was measured, with the events free that are free in a sequence that is like it but for these."""
+    return replace(actual, varies=known.varies) if is_alike(actual, known) else actual
 
 
 def offers(changes: Iterable[BootChange]) -> list[Offer]:

@@ -35,7 +35,7 @@ class Corroboration:
         sequences = list(boot.sequences)
         reasons = []
         for pcr in pcrs_of(boot.compared):
-            like = next((s for s in self._current_of(baseline, pcr) if _is_alike(boot.sequences[pcr], s)), None)
+            like = next((s for s in self._current_of(baseline, pcr) if is_alike(boot.sequences[pcr], s)), None)
             if like is None:
                 words = f"PCR {pcr} is let pass by the active baseline, but is not what it has as current"
                 reasons.append(Finding("baseline.pcr", Severity.HIGH, words, pcr=pcr))
@@ -69,7 +69,7 @@ class Corroboration:
         return self._members[number]
 
 
-def _is_alike(own: EventSequence, known: EventSequence) -> bool:
+def is_alike(own: EventSequence, known: EventSequence) -> bool:
     """Whether two sequences are the same events in every bank that both have, one at least, but those that may vary."""
     banks = own.digests.keys() & known.digests.keys()
     if not banks or own.start != known.start or len(own) != len(known):

@@ -46,7 +46,7 @@ class FolderSource:
         return min(self._done, self._total), self._total
 
     def batches(
-        self, *, max_rows: int = 256, max_bytes: int = 32 << 20, columns: Literal["keys"] | None = None
+        self, *, max_rows: int = 256, max_bytes: int = 32 << 20, columns: Literal["keys", "files"] | None = None
     ) -> Iterator[Any]:
         """Record batches of the boots, sorted by name; with ``columns="keys"`` only evidence.json is read."""
         rows.check_arguments(max_rows, max_bytes, columns)

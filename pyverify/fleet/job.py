@@ -8,7 +8,8 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Final, Protocol, TypeVar, runtime_checkable
+from itertools import chain, repeat
+from typing import Final, Literal, Protocol, TypeVar, runtime_checkable
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -23,10 +24,15 @@ from pyverify.baseline.references import References
 from pyverify.errors import ArchiveError
 from pyverify.findings import Finding
 from pyverify.fleet.booted import BootedSequence
+from pyverify.fleet.expected import absent_verdicts
+from pyverify.fleet.journal import Appraised, Journal, rows_digest
 from pyverify.fleet.quote_facts import QUOTE_FACTS, quote_facts, spent, with_rows_from
 from pyverify.fleet.sequence import QuoteSequence
 from pyverify.fleet.sources import Source
 from pyverify.fleet.spool import Spool
+
+FailOn = Literal["untrusted", "unmeasured", "never"]
+"""What makes a run fail: something untrusted, that or anything else that is not trusted, or nothing."""
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -45,6 +51,10 @@ class Summary:
     references_id: bytes
     as_of: datetime.datetime
     outcomes: Counter[str] = field(default_factory=Counter)
+    so_far: Counter[str] = field(default_factory=Counter)
+    """Of rows that were appraised, before what is known only when all are."""
+    kept: int = 0
+    """Rows whose verdicts were kept of a run that was interrupted."""
 
     @property
     def rows(self) -> int:
@@ -58,13 +68,19 @@ class Summary:
         An archive without any boot is not all trusted: whoever named the wrong folder must not be told that all is
         well.
         """
+        return self.exit_code_if("unmeasured")
+
+    def exit_code_if(self, fail_on: FailOn) -> int:
+        """The same where less is a failure: only ``untrusted``, or nothing (``never``).
+
+        An archive without any boot fails all the same, unless nothing does.
+        """
+        if fail_on == "never":
+            return 0
         if self.outcomes[Outcome.UNTRUSTED]:
             return 1
-        return 0 if 0 < self.rows == self.outcomes[Outcome.TRUSTED] else 3
-
-
-Appraised = tuple[pa.RecordBatch, pa.RecordBatch, pa.RecordBatch]
-"""Verdicts of a batch, and the facts of its quotes and boots for the second pass."""
+        is_good = self.rows == self.outcomes[Outcome.TRUSTED] or fail_on == "untrusted"
+        return 0 if self.rows and is_good else 3
 
 
 @runtime_checkable
@@ -75,10 +91,14 @@ class Elsewhere(Protocol):
         """What :func:`appraise` gives for each batch of the archive, in its order."""
 
 
-def appraise(batch: pa.RecordBatch, references: References, policy: Policy, as_of: datetime.datetime) -> Appraised:
-    """The first pass over a batch of evidence, wherever it runs."""
+def appraise(
+    batch: pa.RecordBatch, references: References, policy: Policy, as_of: datetime.datetime, *, digested: bool = False
+) -> Appraised:
+    """The first pass over a batch of evidence, wherever it runs; ``digested``: with the digest of its rows."""
     appraisal = Appraisal(batch, references, policy, as_of)
-    return appraisal.verdicts(), quote_facts(appraisal.attestation, batch), appraisal.booted()
+    verdicts = appraisal.verdicts()
+    digest = rows_digest(batch, appraisal.ids) if digested else b""
+    return Appraised(digest, verdicts, quote_facts(appraisal.attestation, batch), appraisal.booted())
 
 
 def default_jobs() -> int:
@@ -97,6 +117,8 @@ def run(
     ledger: Ledger | None = None,
     remember: Callable[[Sequence[Reached]], None] = lambda reached: None,
     watch: Callable[[int], None] = lambda rows: None,
+    journal: Journal | None = None,
+    expected: Iterable[str] = (),
 ) -> Iterator[pa.RecordBatch]:
     """Verdict batches of an archive, in its order; ``summary`` is brought up to date as they come.
 
@@ -114,35 +136,67 @@ def run(
         ledger: where the nonces of fresh quotes are spent; None spends none.
         remember: gets what machines have booted, of what is to be known in later jobs.
         watch: is called with the number of rows that have been appraised.
+        journal: keeps what is appraised, and has what was kept before; it is bound to these references, policy and
+            time.
+        expected: machines of which something should be there; those that sent nothing come last, as ``unmeasured``.
 
     Raises:
         ArchiveError: the archive breaks as a container; the verdicts of all that was read before have been yielded.
         StoreError: the ledger cannot be written to.
+        OutputError: the journal cannot be read or written.
     """
 
+    def first(item: tuple[pa.RecordBatch, Appraised | None]) -> tuple[Appraised, bool]:
+        batch, before = item
+        if before is not None and before.digest == rows_digest(batch):
+            return before, True
+        return appraise(batch, references, policy, as_of, digested=journal is not None), False
+
     if isinstance(source, Elsewhere):
-        first_pass = source.appraised(references, policy, as_of)
+        appraised = _watched(((one, False) for one in source.appraised(references, policy, as_of)), summary, watch)
     else:
         batches = source.batches(max_rows=BATCH_ROWS, max_bytes=BATCH_BYTES)
-        first_pass = ordered_map(lambda batch: appraise(batch, references, policy, as_of), batches, jobs)
-    appraised = _watched(first_pass, watch)
-    if policy.quote == "no" and not references.in_grace(as_of).any():
-        verdicts: Iterator[pa.RecordBatch] = (batch for batch, _, _ in appraised)
+        kept = iter(()) if journal is None else journal.finished()
+        items = zip(batches, chain(kept, repeat(None)), strict=False)
+        appraised = _watched(ordered_map(first, items, jobs), summary, watch)
+        appraised = appraised if journal is None else journal.recorded(appraised)
+    if not has_second_pass(references, policy, as_of):
+        verdicts: Iterator[pa.RecordBatch] = (batch.verdicts for batch in appraised)
     else:
         pass_ = _SecondPass(references, ledger if policy.quote == "fresh" else None, as_of, policy.age_limit)
         verdicts = pass_.verdicts(appraised, remember)
-    for batch in verdicts:
-        for count in pc.value_counts(batch.column("verdict")).to_pylist():
-            summary.outcomes[count["values"]] += count["counts"]
+    missing = set(expected)
+    for batch in chain(verdicts, _absent(missing, references, policy, as_of)):
+        missing.difference_update(batch.column("machine").to_pylist() if missing else ())
+        _count(batch, summary.outcomes)
         yield batch
 
 
-def _watched(appraised: Iterator[Appraised], watch: Callable[[int], None]) -> Iterator[Appraised]:
-    rows = 0
-    for verdicts, *facts in appraised:
-        rows += len(verdicts)
-        watch(rows)
-        yield verdicts, facts[0], facts[1]
+def has_second_pass(references: References, policy: Policy, as_of: datetime.datetime) -> bool:
+    """Whether some rules need all rows, so that the store may be written to once they have been seen."""
+    return policy.quote != "no" or bool(references.in_grace(as_of).any())
+
+
+def _absent(
+    missing: set[str], references: References, policy: Policy, as_of: datetime.datetime
+) -> Iterator[pa.RecordBatch]:
+    """Verdicts on those machines that are still missing when this is asked for."""
+    yield from absent_verdicts(sorted(missing), references, policy, as_of)
+
+
+def _watched(
+    appraised: Iterator[tuple[Appraised, bool]], summary: Summary, watch: Callable[[int], None]
+) -> Iterator[Appraised]:
+    for batch, was_kept in appraised:
+        _count(batch.verdicts, summary.so_far)
+        summary.kept += len(batch.verdicts) if was_kept else 0
+        watch(summary.so_far.total())
+        yield batch
+
+
+def _count(verdicts: pa.RecordBatch, outcomes: Counter[str]) -> None:
+    for count in pc.value_counts(verdicts.column("verdict")).to_pylist():
+        outcomes[count["values"]] += count["counts"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,11 +213,11 @@ class _SecondPass:
     ) -> Iterator[pa.RecordBatch]:
         """The verdicts, lowered by what boots and quotes say of each other, and by nonces that others have spent."""
         broken: ArchiveError | None = None
-        booted = BootedSequence(self.references)
+        booted = BootedSequence(self.references, self.as_of)
         with QuoteSequence() as sequence, Spool(VERDICT_SCHEMA) as verdicts, Spool(QUOTE_FACTS) as quotes:
             rows = 0
             try:
-                for verdict_batch, quote_batch, boot_batch in appraised:
+                for _, verdict_batch, quote_batch, boot_batch in appraised:
                     numbered = with_rows_from(quote_batch, rows)
                     sequence.add(numbered)
                     verdicts.write(verdict_batch)

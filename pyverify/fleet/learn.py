@@ -98,7 +98,7 @@ def learn(
         for boot in measured:
             found = boot if isinstance(boot, Refused) else _baseline(boot, corroboration, state)
             if isinstance(found, Refused):
-                results.append(Learned(found.machine, found.boot, None, found.reasons))
+                results.append(Learned(found.machine, found.boot, None, found.reasons, boots=0))
             elif boots > 1 or found.id in cohort_of:
                 window.hold(found)
             else:

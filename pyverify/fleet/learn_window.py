@@ -25,6 +25,9 @@ from pyverify.fleet.sources import Source
 _MAY_BE_NEW: Final = frozenset(("ima.added", "ima.changed"))
 """What a later boot of the window is there to show."""
 
+_KNOWN: Final = 4096
+"""Sets, or what is new in one, kept to recognise what other machines ran too."""
+
 
 def first_boots_of(source: Source, boots: int) -> dict[str, list[BootKey]]:
     """The first boots of each machine of an archive, this many at most, in their order: read for their keys only.
@@ -81,6 +84,7 @@ class Window:
         self._sets: dict[bytes, ImaSet] = {}
         self._of_cohort: dict[str, set[Member]] = {}
         self._seen: set[tuple[str, bytes]] = set()
+        self._new: dict[tuple[bytes, bytes], frozenset[Member]] = {}
 
     def __len__(self) -> int:
         return len(self._held)
@@ -127,13 +131,19 @@ class Window:
     def finished(self) -> Iterator[Held]:
         """The baselines with all that the window showed; call it once, at the end."""
         unions: dict[str, ImaSet] = {cohort: ImaSet(members) for cohort, members in self._of_cohort.items()}
+        grown: dict[tuple[bytes, frozenset[Member]], ImaSet] = {}
         for held in self._held.values():
+            if len(grown) > _KNOWN:
+                grown.clear()
             baseline = held.baseline
             cohort = self._cohort_of.get(baseline.id)
             if baseline.ima is not None and cohort is not None:
                 held.baseline = replace(baseline, ima=unions[cohort])
             elif baseline.ima is not None and held.more:
-                held.baseline = replace(baseline, ima=baseline.ima.union(ImaSet(held.more)))
+                key = (baseline.ima.key, frozenset(held.more))
+                if key not in grown:
+                    grown[key] = baseline.ima.union(ImaSet(held.more))
+                held.baseline = replace(baseline, ima=grown[key])
             yield held
 
     def _add(self, held: Held, judged: Judged) -> None:
@@ -162,7 +172,16 @@ class Window:
         if cohort is None:
             known = self._held[machine].baseline.ima
             if known is not None and ima.key != known.key:
-                self._held[machine].more |= set(ima) - set(known)
+                self._held[machine].more |= self._new_in(ima, known)
         elif (cohort, ima.key) not in self._seen:
             self._seen.add((cohort, ima.key))
             self._of_cohort.setdefault(cohort, set()).update(ima)
+
+    def _new_in(self, ima: ImaSet, known: ImaSet) -> frozenset[Member]:
+        """What is in a set and not in the known one; fleets repeat themselves."""
+        pair = (ima.key, known.key)
+        if pair not in self._new:
+            if len(self._new) > _KNOWN:
+                self._new.clear()
+            self._new[pair] = frozenset(ima) - frozenset(known)
+        return self._new[pair]

@@ -27,7 +27,7 @@ from pyverify.evidence.ima import Flag
 from pyverify.evidence.ima_set import ImaSet
 from pyverify.evidence.log_kinds import transcode
 from pyverify.findings import Finding, Severity
-from pyverify.fleet.accepted import is_hiding, needed
+from pyverify.fleet.accepted import needed
 
 _KNOWN: Final = 4096
 """Sequences of events kept to recognise what other machines measured too: some 10 MB."""
@@ -147,7 +147,7 @@ class BootReader:
         self, rows: pa.RecordBatch, row: int, verdict: dict[str, Any], baseline: int, lists: LearnedLists
     ) -> MeasuredBoot | Refused:
         findings = tuple(finding_of(finding) for finding in verdict["findings"])
-        against = tuple(f for f in findings if f.severity is Severity.HIGH or f.code == "log.absent" or is_hiding(f))
+        against = tuple(f for f in findings if f.severity is Severity.HIGH or f.code == "log.absent")
         is_held = baseline >= 0 and bool(self.references.active[baseline])
         if against or verdict["verdict"] != (Outcome.TRUSTED if is_held else Outcome.UNMEASURED):
             return Refused(verdict["machine"], verdict["boot"], against)

@@ -82,10 +82,12 @@ class Boot:
         "boot_seq",
         "code",
         "collected_at",
+        "evidence_json",
         "file",
         "hint",
         "machine",
         "members",
+        "names",
         "row",
         "size",
     )
@@ -96,6 +98,8 @@ class Boot:
         self.file = escape_path(file)
         self.row = row
         self.members: dict[Member, bytes] = {}
+        self.names: dict[Member, str] = {}
+        self.evidence_json: bytes | None = None
         self.size = 0
         self.boot_seq: int | None = None
         self.collected_at: datetime | None = None
@@ -122,6 +126,7 @@ class Boot:
                 self.members.pop(EVIDENCE, None)
             return False
         self._seen.add(member)
+        self.names[member] = name
         if member.column == "quotes":
             self._quotes.add(member.number)
             if len(self._quotes) > limits.QUOTES:
@@ -147,7 +152,7 @@ class Boot:
 
     def close(self) -> None:
         """The last member has come."""
-        data = self.members.pop(EVIDENCE, None)
+        self.evidence_json = data = self.members.pop(EVIDENCE, None)
         if data is not None:
             try:
                 self.boot_seq, self.collected_at = parse_evidence_json(data)

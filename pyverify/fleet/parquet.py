@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import io
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -12,10 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pyverify.errors import ArchiveError
-from pyverify.evidence.columns import evidence_schema
 from pyverify.fleet import rows
 from pyverify.fleet.names import escape_path
-from pyverify.fleet.parquet_rows import COLUMNS, KEY_COLUMNS, conform, evidence_sizes, trouble_of_type
+from pyverify.fleet.parquet_rows import COLUMNS, READ, conform, evidence_sizes, trouble_of_type
+from pyverify.fleet.places import Place, open_bytes
 
 _EVIDENCE: Final = ("event_log", "userspace_log", "ima", "quotes")
 _BUFFER: Final = 1 << 20
@@ -28,21 +29,21 @@ _DECODED: Final = 1 << 30
 class RowGroup:
     """A reference to evidence: ``number`` of a row group in a file, which had ``rows`` when it was looked at."""
 
-    path: Path
+    path: Place
     number: int
     rows: int
 
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    path: Path
+    path: Place
     n_rows: int
 
 
 class ParquetSource:
     """A Parquet file or data set."""
 
-    def __init__(self, path: Path, files: list[Path]) -> None:
+    def __init__(self, path: Place, files: Sequence[Place]) -> None:
         self._path = path
         self._files = [_File(file, _checked(file)) for file in files]
         self._total = sum(file.n_rows for file in self._files)
@@ -53,24 +54,29 @@ class ParquetSource:
         """Rows of all files."""
         return self._total
 
+    @property
+    def is_local(self) -> bool:
+        """Whether all files are of this machine's file system, which others may share."""
+        return all(isinstance(file.path, Path) for file in self._files)
+
     def progress(self) -> tuple[int, int]:
         """Rows of all files: (read, all)."""
         return min(self._done, self._total), self._total
 
     def batches(
-        self, *, max_rows: int = 256, max_bytes: int = 32 << 20, columns: Literal["keys"] | None = None
+        self, *, max_rows: int = 256, max_bytes: int = 32 << 20, columns: Literal["keys", "files"] | None = None
     ) -> Iterator[Any]:
         """Record batches in the order of the files' names and rows; none spans two row groups."""
         rows.check_arguments(max_rows, max_bytes, columns)
-        return self._batches(max_rows, max_bytes, columns == rows.KEYS)
+        return self._batches(max_rows, max_bytes, columns)
 
-    def _batches(self, max_rows: int, max_bytes: int, keys: bool) -> Iterator[Any]:
+    def _batches(self, max_rows: int, max_bytes: int, wanted: str | None) -> Iterator[Any]:
         self._done = 0
         for file in self._files:
             reader = _open(file.path)
             try:
                 for group in range(reader.metadata.num_row_groups):
-                    for batch in _of_group(reader, file.path, group, max_rows, max_bytes, keys):
+                    for batch in _of_group(reader, file.path, group, max_rows, max_bytes, wanted):
                         yield batch
                         self._done += len(batch)
             finally:
@@ -103,31 +109,36 @@ def read_row_group(group: RowGroup, *, max_rows: int, max_bytes: int) -> Iterato
         check_columns(_schema(reader, group.path), str(group.path))
         if not (group.number < metadata.num_row_groups and metadata.row_group(group.number).num_rows == group.rows):
             raise ArchiveError(f"{group.path}: has other row groups than before: it changed while it was read")
-        yield from _of_group(reader, group.path, group.number, max_rows, max_bytes, keys=False)
+        yield from _of_group(reader, group.path, group.number, max_rows, max_bytes, None)
     finally:
         reader.close()
 
 
-def _of_group(reader: Any, path: Path, group: int, max_rows: int, max_bytes: int, keys: bool) -> Iterator[Any]:
-    at = 0
+def _of_group(reader: Any, path: Place, group: int, max_rows: int, max_bytes: int, wanted: str | None) -> Iterator[Any]:
+    at, keys = 0, wanted == rows.KEYS
     batch_rows = max_rows if keys else _rows_within(max_bytes, reader, group, max_rows)
-    for raw in _decoded(reader, path, group, batch_rows, KEY_COLUMNS if keys else COLUMNS):
-        batch = conform(raw, _source(path, group, at, len(raw)), file=path, keys=keys)
-        yield from cut(batch, max_rows, max_bytes, keys)
+    for raw in _decoded(reader, path, group, batch_rows, READ[wanted]):
+        source = _source(path, group, at, len(raw))
+        yield from cut(conform(raw, source, file=str(path), wanted=wanted), max_rows, max_bytes, keys)
         at += len(raw)
 
 
-def _open(path: Path) -> Any:
+def _open(path: Place) -> Any:
     if not path.is_file():  # a link to a device would never end
         raise ArchiveError(f"{path}: is not a regular file; remove it from the data set")
     try:
-        reader = pq.ParquetFile(path, buffer_size=_BUFFER, pre_buffer=False)
+        reader = pq.ParquetFile(_file(path), buffer_size=_BUFFER, pre_buffer=False)
         if not (repeating := [name for name in _LARGE if _has_dictionary(reader.metadata, name)]):
             return reader
         reader.close()
-        return pq.ParquetFile(path, buffer_size=_BUFFER, pre_buffer=False, read_dictionary=repeating)
+        return pq.ParquetFile(_file(path), buffer_size=_BUFFER, pre_buffer=False, read_dictionary=repeating)
     except (OSError, pa.ArrowException) as error:
         raise _broken(path, error) from error
+
+
+def _file(path: Place) -> Any:
+    """What Arrow opens: paths by itself, without the interpreter's lock."""
+    return path if isinstance(path, Path) else pa.PythonFile(io.BufferedReader(open_bytes(path), _BUFFER), mode="r")
 
 
 def _has_dictionary(metadata: Any, name: str) -> bool:
@@ -141,11 +152,11 @@ def _has_dictionary(metadata: Any, name: str) -> bool:
     return any(column.has_dictionary_page and column.path_in_schema == name for column in columns)
 
 
-def _broken(path: Path, error: Exception) -> ArchiveError:
+def _broken(path: Place, error: Exception) -> ArchiveError:
     return ArchiveError(f"{path}: truncated or broken as Parquet ({error}); copy or write it again")
 
 
-def _checked(path: Path) -> int:
+def _checked(path: Place) -> int:
     """Rows of a file whose columns are of the right types."""
     reader = _open(path)
     try:
@@ -155,7 +166,7 @@ def _checked(path: Path) -> int:
         reader.close()
 
 
-def _schema(reader: Any, path: Path) -> Any:
+def _schema(reader: Any, path: Place) -> Any:
     try:
         return reader.schema_arrow
     except (OSError, pa.ArrowException) as error:
@@ -175,8 +186,8 @@ def check_columns(schema: Any, where: str) -> None:
         raise ArchiveError(
             f"{where}: no evidence; it must have the columns machine and boot and one of {', '.join(_EVIDENCE)}"
         )
-    for field in evidence_schema():
-        if field.name in schema.names:
+    for field in rows.source_schema(rows.FILES):
+        if field.name in schema.names and field.name in COLUMNS:
             trouble = trouble_of_type(field, schema.field(field.name).type)
             if trouble is not None:
                 raise ArchiveError(f"{where}: {trouble}; write it again with that type")
@@ -192,7 +203,7 @@ def _rows_within(max_bytes: int, reader: Any, group: int, max_rows: int) -> int:
     return int(max(1, min(max_rows, max_bytes // max(1, per_row), _DECODED // max(1, lists))))
 
 
-def _decoded(reader: Any, path: Path, group: int, batch_rows: int, columns: tuple[str, ...]) -> Iterator[Any]:
+def _decoded(reader: Any, path: Place, group: int, batch_rows: int, columns: tuple[str, ...]) -> Iterator[Any]:
     try:
         wanted = [name for name in columns if name in reader.schema_arrow.names]
         yield from reader.iter_batches(batch_size=batch_rows, row_groups=[group], columns=wanted)
@@ -200,7 +211,7 @@ def _decoded(reader: Any, path: Path, group: int, batch_rows: int, columns: tupl
         raise _broken(path, error) from error
 
 
-def _source(path: Path, group: int, first: int, n: int) -> Any:
+def _source(path: Place, group: int, first: int, n: int) -> Any:
     return rows.source_column(
         pa.repeat(pa.scalar(escape_path(str(path))), n),
         pa.repeat(pa.scalar(group, pa.int32()), n),

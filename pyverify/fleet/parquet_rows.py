@@ -1,11 +1,12 @@
 """Record batches as Parquet holds them, brought to the source schema and checked row by row.
 
-The logs are not copied: offsets are widened, and views and dictionaries stay what they are.
+The logs are not copied: offsets are widened and dictionaries stay what they are. Views are laid out, for Arrow can
+take no rows out of them.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
+import re
 from typing import Any, Final
 
 import numpy as np
@@ -16,15 +17,26 @@ import pyarrow.compute as pc
 from pyverify.errors import ArchiveError
 from pyverify.evidence.columns import NAME_PATTERN, SCHEMA_VERSION, evidence_schema
 from pyverify.fleet import limits
-from pyverify.fleet.names import escape_name
-from pyverify.fleet.rows import fault_column, source_schema
+from pyverify.fleet.names import NAME_LENGTH, escape_name, escape_path
+from pyverify.fleet.rows import FILES, FILES_TYPE, KEYS, fault_column, source_schema
 
-COLUMNS: Final[tuple[str, ...]] = tuple(evidence_schema().names)
-"""Columns that are read; others in the file are ignored."""
+COLUMNS: Final[tuple[str, ...]] = (*evidence_schema().names, "fault", "files")
+"""Columns that are looked at; others in the file are ignored."""
 
-KEY_COLUMNS: Final = ("schema_version", "machine", "boot", "boot_seq", "collected_at")
-"""Columns that are read for keys."""
+READ: Final[dict[str | None, tuple[str, ...]]] = {
+    None: COLUMNS[:-1],
+    KEYS: ("schema_version", "machine", "boot", "boot_seq", "collected_at", "fault"),
+    FILES: COLUMNS,
+}
+"""Columns that are read, by what is wanted."""
 
+_FAULTS: Final = ("evidence.unreadable", "evidence.duplicate", "evidence.name")
+"""Reasons that ``pack`` keeps; any other is taken for the first."""
+
+_HINT: Final = 2000
+"""Characters of a reason."""
+
+_SHOWN: Final = re.compile(rf"[ -~]{{0,{NAME_LENGTH}}}")
 _LOGS: Final = ("event_log", "userspace_log")
 _FORMAT_PATTERN: Final = r"\A[a-z0-9_-]{1,32}\z"
 _Mask = npt.NDArray[np.bool_]
@@ -34,20 +46,27 @@ _Sizes = npt.NDArray[np.int64]
 def trouble_of_type(field: Any, found: Any) -> str | None:
     """Why a column of this type cannot be taken for the field, None if it can."""
     wanted = field.type
+    if pa.types.is_struct(wanted):
+        if not pa.types.is_struct(found):
+            return f"column {field.name} is {found}, must be struct"
+        return _trouble_of_struct(field.name, wanted, found)
     if pa.types.is_list(wanted):
         if not (pa.types.is_list(found) or pa.types.is_large_list(found)) or not pa.types.is_struct(found.value_type):
             return f"column {field.name} is {found}, must be list<struct>"
-        struct = found.value_type
-        for part in wanted.value_type:
-            same = struct.get_all_field_indices(part.name)
-            if len(same) > 1:
-                return f"column {field.name} has {part.name} twice"
-            for index in same:
-                trouble = _trouble_of_leaf(f"{field.name}.{part.name}", part.type, struct.field(index).type)
-                if trouble is not None:
-                    return trouble
-        return None
+        return _trouble_of_struct(field.name, wanted.value_type, found.value_type)
     return _trouble_of_leaf(field.name, wanted, found)
+
+
+def _trouble_of_struct(name: str, wanted: Any, found: Any) -> str | None:
+    for part in wanted:
+        same = found.get_all_field_indices(part.name)
+        if len(same) > 1:
+            return f"column {name} has {part.name} twice"
+        for index in same:
+            trouble = _trouble_of_leaf(f"{name}.{part.name}", part.type, found.field(index).type)
+            if trouble is not None:
+                return trouble
+    return None
 
 
 def _trouble_of_leaf(name: str, wanted: Any, found: Any) -> str | None:
@@ -66,20 +85,24 @@ def _trouble_of_leaf(name: str, wanted: Any, found: Any) -> str | None:
     return None if good else f"column {name} is {found}, must be {must}"
 
 
-def conform(batch: Any, source: Any, *, file: Path, keys: bool) -> Any:
+def conform(batch: Any, source: Any, *, file: str, wanted: str | None) -> Any:
     """The batch in the source schema, with a fault for each row that cannot be judged."""
     n = len(batch)
     faults = _Faults(n)
-    schema = source_schema("keys" if keys else None)
+    keys = wanted == KEYS
+    schema = source_schema(wanted)
     columns: dict[str, Any] = {"source": source}
     try:
-        for field in evidence_schema():
+        if "fault" in batch.schema.names:
+            _take_recorded(batch.column("fault"), faults)
+        recorded = faults.mask.copy()
+        for field in (*evidence_schema(), pa.field("files", FILES_TYPE)):
             if field.name in batch.schema.names:
                 columns[field.name] = _cast(batch.column(field.name), field.type, keep=field.name in _LOGS)
             else:
                 columns[field.name] = pa.nulls(n, field.type)
         for name in ("machine", "boot"):
-            columns[name] = _names(columns[name], name, faults)
+            columns[name] = _names(columns[name], name, faults, recorded)
         version = columns["schema_version"]
         other = _true(pc.fill_null(pc.not_equal(version, SCHEMA_VERSION), False))
         faults.mark(other, "evidence.unreadable", f"written under another schema_version than {SCHEMA_VERSION}")
@@ -124,7 +147,7 @@ def _cast(array: Any, wanted: Any, *, keep: bool) -> Any:
         return array
     if pa.types.is_list(wanted):
         return _cast_list(array, wanted)
-    if keep and (pa.types.is_dictionary(found) or pa.types.is_binary_view(found)):
+    if keep and pa.types.is_dictionary(found):
         return array
     if pa.types.is_dictionary(found):
         array = array.dictionary_decode()
@@ -161,8 +184,25 @@ def _cast_list(array: Any, wanted: Any) -> Any:
     return pa.ListArray.from_arrays(pa.array([*offsets, int(ends[-1])], pa.int32()), items, type=wanted)
 
 
-def _names(column: Any, what: str, faults: _Faults) -> Any:
-    """A column of names, with those outside the alphabet escaped."""
+def _take_recorded(column: Any, faults: _Faults) -> None:
+    """The reasons that were kept when an archive was packed: what could not be read then cannot be judged now."""
+    parts = {}
+    for name in ("code", "hint"):
+        has = column.type.get_field_index(name) >= 0
+        part = _cast(pc.struct_field(column, name), pa.string(), keep=False).cast(pa.binary()) if has else None
+        parts[name] = part
+    for row in np.flatnonzero(~_true(column.is_null())).tolist():
+        code, hint = (
+            "" if part is None else (part[row].as_py() or b"").decode("utf-8", "replace") for part in parts.values()
+        )
+        if not hint.isprintable():
+            hint = escape_path(hint)
+        one = np.arange(len(column)) == row
+        faults.mark(one, code if code in _FAULTS else _FAULTS[0], hint[:_HINT] or "it could not be read when packed")
+
+
+def _names(column: Any, what: str, faults: _Faults, recorded: _Mask) -> Any:
+    """A column of names, with those outside the alphabet escaped; where a reason was recorded they were before."""
     raw = column.cast(pa.binary())
     good = pc.fill_null(pc.match_substring_regex(raw, rf"\A{NAME_PATTERN}\z"), False)
     bad = ~_true(good)
@@ -170,7 +210,12 @@ def _names(column: Any, what: str, faults: _Faults) -> Any:
         return column
     faults.mark(bad & _true(column.is_null()), "evidence.name", f"the {what}'s name is missing")
     faults.mark(bad, "evidence.name", f"the {what}'s name must be 1 to 128 of A-Z a-z 0-9 . _ -; rename it")
-    names = [None if name is None else escape_name(name.decode("utf-8", "surrogateescape")) for name in raw.to_pylist()]
+    names = []
+    for name, was_escaped in zip(raw.to_pylist(), recorded.tolist(), strict=True):
+        text = None if name is None else name.decode("utf-8", "surrogateescape")
+        if text is not None and not (was_escaped and _SHOWN.fullmatch(text)):
+            text = escape_name(text)
+        names.append(text)
     return pa.array(names, pa.string())
 
 
@@ -213,13 +258,8 @@ def _without_evidence(columns: dict[str, Any], mask: _Mask) -> dict[str, Any]:
     if not mask.any():
         return {}
     keep = pa.array(np.arange(len(mask)), pa.int64(), mask=mask)
-    names = ("event_log", "event_log_kind", "userspace_log", "ima", "quotes", "ak_cert", "ek_cert")
-    return {name: _without_view(columns[name]).take(keep) for name in names}
-
-
-def _without_view(array: Any) -> Any:
-    # Arrow has no take of views.
-    return array.cast(pa.large_binary()) if pa.types.is_binary_view(array.type) else array
+    names = ("event_log", "event_log_kind", "userspace_log", "ima", "quotes", "ak_cert", "ek_cert", "files")
+    return {name: columns[name].take(keep) for name in names}
 
 
 def _lengths(array: Any) -> _Sizes:
@@ -228,17 +268,8 @@ def _lengths(array: Any) -> _Sizes:
         of_value = _lengths(array.dictionary)
         indices = pc.fill_null(array.indices.cast(pa.int64()), -1).to_numpy(zero_copy_only=False)
         return np.asarray(np.append(of_value, 0)[indices], np.int64)
-    if pa.types.is_binary_view(array.type):
-        return _view_lengths(array)
     lengths = pc.fill_null(pc.binary_length(array), 0).cast(pa.int64())
     return np.asarray(lengths.to_numpy(zero_copy_only=False), np.int64)
-
-
-def _view_lengths(array: Any) -> _Sizes:
-    # Arrow Columnar Format, "Variable-size Binary View Layout": 16 bytes a value, the first four its length.
-    views = np.frombuffer(array.buffers()[1], "<i4").reshape(-1, 4)
-    lengths = views[array.offset : array.offset + len(array), 0].astype(np.int64)
-    return np.where(_true(array.is_null()), np.int64(0), lengths)
 
 
 def _list_bytes(column: Any) -> _Sizes:

@@ -11,10 +11,16 @@ import pyarrow as pa
 from pyverify.appraise.verdict import FAULT_TYPE, SOURCE_TYPE
 from pyverify.errors import ArchiveError, UsageError
 from pyverify.evidence.columns import SCHEMA_VERSION, evidence_schema
-from pyverify.fleet.members import AK_CERT, EK_CERT, EVENT_LOG, QUOTE_PARTS, USERSPACE_LOG, Boot, Member
+from pyverify.fleet.members import AK_CERT, EK_CERT, EVENT_LOG, EVIDENCE, QUOTE_PARTS, USERSPACE_LOG, Boot, Member
 
 KEYS: Final = "keys"
 """``columns`` of a reading that wants no evidence, only which boots there are."""
+
+FILES: Final = "files"
+"""``columns`` of a reading that wants what it takes to write the same files again, beside all else."""
+
+FILES_TYPE: Final = pa.list_(pa.struct([("name", pa.string()), ("data", pa.binary())]))
+"""The members of a boot by name; ``data`` of those only that no column holds."""
 
 _KEY_COLUMNS: Final = ("machine", "boot", "boot_seq", "collected_at")
 
@@ -22,24 +28,26 @@ _KEY_COLUMNS: Final = ("machine", "boot", "boot_seq", "collected_at")
 def source_schema(columns: str | None = None) -> Any:
     """The schema of what a source yields: evidence, where it came from, and why it cannot be read (null if it can).
 
-    With ``columns="keys"`` machine, boot, boot_seq, collected_at, source and fault only.
+    With ``columns="keys"`` machine, boot, boot_seq, collected_at, source and fault only; with ``columns="files"``
+    ``files`` too.
     """
     fields = list(evidence_schema())
     if columns == KEYS:
         fields = [field for field in fields if field.name in _KEY_COLUMNS]
-    return pa.schema([*fields, pa.field("source", SOURCE_TYPE), pa.field("fault", FAULT_TYPE)])
+    files = [pa.field("files", FILES_TYPE)] if columns == FILES else []
+    return pa.schema([*fields, pa.field("source", SOURCE_TYPE), pa.field("fault", FAULT_TYPE), *files])
 
 
 def check_arguments(max_rows: int, max_bytes: int, columns: str | None) -> None:
     """Refuse what no batch can be made by.
 
     Raises:
-        UsageError: a size below 1, or columns that are neither None nor "keys".
+        UsageError: a size below 1, or columns that are neither None, "keys" nor "files".
     """
     if max_rows < 1 or max_bytes < 1:
         raise UsageError("max_rows and max_bytes must be at least 1")
-    if columns not in (None, KEYS):
-        raise UsageError(f"columns must be None or {KEYS!r}")
+    if columns not in (None, KEYS, FILES):
+        raise UsageError(f"columns must be None, {KEYS!r} or {FILES!r}")
 
 
 def batched(boots: Iterator[Boot], *, max_rows: int, max_bytes: int, columns: str | None) -> Iterator[Any]:
@@ -98,6 +106,8 @@ def _batch(boots: list[Boot], columns: str | None) -> Any:
     schema = source_schema(columns)
     if columns != KEYS:
         arrays |= _evidence(boots)
+    if columns == FILES:
+        arrays["files"] = _lists([_files_of(boot) for boot in boots], FILES_TYPE)
     return pa.RecordBatch.from_arrays([arrays[name] for name in schema.names], schema=schema)
 
 
@@ -132,6 +142,15 @@ def _quotes_of(boot: Boot) -> _Rows:
     found = {member.number for member in boot.members if member.column == "quotes" and member.part != "ak_pub"}
     get: Callable[[Member], bytes | None] = boot.members.get
     return [tuple(get(Member("quotes", part, number)) for part in QUOTE_PARTS) for number in sorted(found)]
+
+
+def _files_of(boot: Boot) -> _Rows:
+    """Names of all members, with the bytes of those that have no column: hints as they were written, keys alone."""
+    if boot.code is not None:
+        return []
+    quoted = {member.number for member in boot.members if member.column == "quotes" and member.part != "ak_pub"}
+    alone = {m: data for m, data in boot.members.items() if m.column == "quotes" and m.number not in quoted}
+    return [(name, (alone | {EVIDENCE: boot.evidence_json}).get(member)) for member, name in boot.names.items()]
 
 
 def _lists(rows: list[_Rows], arrow_type: Any) -> Any:

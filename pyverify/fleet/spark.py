@@ -62,7 +62,8 @@ from pyverify.appraise.policy import Policy
 from pyverify.appraise.verdict import VERDICT_SCHEMA
 from pyverify.baseline.references import References
 from pyverify.errors import ArchiveError, ClusterError, UsageError
-from pyverify.fleet.job import BATCH_ROWS, Appraised, ordered_map
+from pyverify.fleet.job import BATCH_ROWS, ordered_map
+from pyverify.fleet.journal import Appraised
 from pyverify.fleet.parquet import ParquetSource
 from pyverify.fleet.quote_facts import QUOTE_FACTS
 from pyverify.fleet.sources import Source
@@ -106,12 +107,12 @@ class SparkArchive:
 
     def _tasks(self, size: int) -> Iterator[_Task]:
         """All the work, in order."""
-        if isinstance(self.source, ParquetSource):
+        if isinstance(self.source, ParquetSource) and self.source.is_local:
             groups = (group for group in self.source.row_groups() if group.rows)
             for number, group in enumerate(groups):
                 yield {
                     "number": number,
-                    "file": os.fsencode(group.path.absolute()),
+                    "file": os.fsencode(Path(str(group.path)).absolute()),
                     "row_group": group.number,
                     "rows": group.rows,
                     "evidence": None,
@@ -202,7 +203,7 @@ def _appraised(parts: Iterable[pa.Buffer], work: Work) -> Appraised:
         column = verdicts.column(name)
         if not pc.all(pc.fill_null(pc.equal(column, pa.scalar(value, column.type)), False)).as_py():
             raise ClusterError(f"a worker judged by another {name} than it was asked to")
-    return verdicts, quotes, booted
+    return Appraised(b"", verdicts, quotes, booted)
 
 
 def _work(session: SparkSession, references: References, policy: Policy, as_of: datetime.datetime) -> Work:

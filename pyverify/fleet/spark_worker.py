@@ -109,7 +109,7 @@ class Work:
         for batch in batches:
             try:
                 check_columns(batch.schema, _FRAME)
-                rows = conform(batch, pa.nulls(len(batch), SOURCE_TYPE), file=Path(_FRAME), keys=False)
+                rows = conform(batch, pa.nulls(len(batch), SOURCE_TYPE), file=_FRAME, wanted=None)
                 for evidence in cut(rows, BATCH_ROWS, BATCH_BYTES):
                     yield self._result(evidence, references, None)
             except ArchiveError as error:
@@ -122,7 +122,7 @@ class Work:
         return _load(self.references, self.references_id)
 
     def _result(self, evidence: pa.RecordBatch, references: References, number: int | None) -> pa.RecordBatch:
-        parts = map(packed, appraise(evidence, references, self.policy, self.as_of))
+        parts = map(packed, appraise(evidence, references, self.policy, self.as_of)[1:])
         return _row(number, *parts, None)
 
 

@@ -7,13 +7,13 @@ import io
 import lzma
 import zlib
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Final, Protocol
 
 import pyarrow as pa
 
 from pyverify.errors import ArchiveError
 from pyverify.fleet import limits
+from pyverify.fleet.places import Place, open_bytes
 
 _BUFFER: Final = 1 << 20
 
@@ -32,7 +32,7 @@ class _Bytes(Protocol):
 class CountedFile(io.RawIOBase):
     """A file that knows how far it was read; ``position`` may be asked from any thread."""
 
-    def __init__(self, file: io.FileIO) -> None:
+    def __init__(self, file: io.RawIOBase) -> None:
         super().__init__()
         self._file = file
         self.position = 0
@@ -47,7 +47,7 @@ class CountedFile(io.RawIOBase):
 
     def readinto(self, buffer: Any, /) -> int:
         """Read into a buffer."""
-        size = self._file.readinto(buffer)
+        size = self._file.readinto(buffer) or 0
         self.position += size
         return size
 
@@ -103,7 +103,7 @@ class _Xz:
 class _Expanded(io.RawIOBase):
     """What comes out of a decoder, measured against what went in."""
 
-    def __init__(self, decoder: _Bytes, file: CountedFile, path: Path) -> None:
+    def __init__(self, decoder: _Bytes, file: CountedFile, path: Place) -> None:
         super().__init__()
         self._decoder = decoder
         self._file = file
@@ -134,8 +134,8 @@ class _Expanded(io.RawIOBase):
 class Stream:
     """An archive file as its plain bytes."""
 
-    def __init__(self, path: Path, compression: str | None) -> None:
-        self._file = CountedFile(io.FileIO(path))
+    def __init__(self, path: Place, compression: str | None) -> None:
+        self._file = CountedFile(open_bytes(path))
         self.can_seek = compression is None
         """Whether bytes can be passed over without being read."""
         raw: io.RawIOBase = self._file

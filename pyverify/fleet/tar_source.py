@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from pyverify.errors import ArchiveError
 from pyverify.fleet import rows
 from pyverify.fleet.assembly import Assembly, Item
+from pyverify.fleet.places import Place, size_of
 from pyverify.fleet.streams import Stream
 from pyverify.fleet.tar import BLOCK, TarError, TarReader, is_tar_header
 
@@ -18,10 +18,10 @@ _T = TypeVar("_T")
 class TarSource:
     """A tar of evidence, compressed or not."""
 
-    def __init__(self, path: Path, compression: str | None) -> None:
+    def __init__(self, path: Place, compression: str | None) -> None:
         self._path = path
         self._compression = compression
-        self._total = path.stat().st_size
+        self._total = size_of(path)
         self._stream: Stream | None = None
         self._done = 0
         stream = Stream(path, compression)
@@ -42,7 +42,7 @@ class TarSource:
         return min(self._total, self._done if stream is None else stream.position), self._total
 
     def batches(
-        self, *, max_rows: int = 256, max_bytes: int = 32 << 20, columns: Literal["keys"] | None = None
+        self, *, max_rows: int = 256, max_bytes: int = 32 << 20, columns: Literal["keys", "files"] | None = None
     ) -> Iterator[Any]:
         """Record batches of the boots in the order of the members."""
         rows.check_arguments(max_rows, max_bytes, columns)

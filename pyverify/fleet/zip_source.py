@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Final, Literal
 
 from pyverify.errors import ArchiveError
 from pyverify.fleet import limits, rows
 from pyverify.fleet.assembly import Assembly, Item, UnreadableError
+from pyverify.fleet.places import Place, open_bytes, size_of
 
 # APPNOTE.TXT 6.3.10, sections 4.3.14 to 4.3.16: where the sizes of the central directory stand.
 _END: Final = struct.Struct("<4s4H2LH")
@@ -36,9 +37,9 @@ _KINDS: Final = {
 class ZipSource:
     """A zip of evidence."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Place) -> None:
         self._path = path
-        self._total = path.stat().st_size
+        self._total = size_of(path)
         self._done = 0
         self._open().close()
 
@@ -52,7 +53,7 @@ class ZipSource:
         return min(self._done, self._total), self._total
 
     def batches(
-        self, *, max_rows: int = 256, max_bytes: int = 32 << 20, columns: Literal["keys"] | None = None
+        self, *, max_rows: int = 256, max_bytes: int = 32 << 20, columns: Literal["keys", "files"] | None = None
     ) -> Iterator[Any]:
         """Record batches of the boots in the order of the zip's directory."""
         rows.check_arguments(max_rows, max_bytes, columns)
@@ -67,7 +68,7 @@ class ZipSource:
                     f"{self._path}: its directory of {size} bytes is over the limit of {limits.ZIP_DIRECTORY}; "
                     "pack it as a tar or as Parquet"
                 )
-            return zipfile.ZipFile(self._path)
+            return _OwnZip(io.BufferedReader(open_bytes(self._path)))
         except (OSError, zipfile.BadZipFile, NotImplementedError, ValueError, struct.error) as error:
             raise ArchiveError(f"{self._path}: broken as a zip ({error}); copy or pack it again") from error
 
@@ -99,6 +100,22 @@ class ZipSource:
         )
 
 
+class _OwnZip(zipfile.ZipFile):
+    """A zip that closes its file."""
+
+    def __init__(self, file: io.BufferedReader) -> None:
+        self._own = file
+        try:
+            super().__init__(file)
+        except BaseException:
+            file.close()
+            raise
+
+    def close(self) -> None:
+        super().close()
+        self._own.close()
+
+
 def _kind(info: zipfile.ZipInfo) -> str | None:
     if info.filename.endswith("/"):
         return "is a folder"
@@ -122,9 +139,9 @@ def _unzip(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
     return data
 
 
-def _directory_size(path: Path) -> int:
+def _directory_size(path: Place) -> int:
     """Bytes of the central directory as its end record tells; ``zipfile`` reads as many at once."""
-    with path.open("rb") as file:
+    with io.BufferedReader(open_bytes(path)) as file:
         size = file.seek(0, 2)
         file.seek(max(0, size - (1 << 16) - _END.size - _LOCATOR_64.size))
         tail = file.read()

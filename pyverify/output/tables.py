@@ -48,17 +48,18 @@ def plain(value: Any) -> Any:
 
 
 @contextlib.contextmanager
-def verdict_writer(form: str, path: str | None) -> Iterator[Write]:
+def verdict_writer(form: str, path: str | None, folder: Path | None = None) -> Iterator[Write]:
     """A function that takes verdict batches and writes them in one of :data:`FORMATS`.
 
     Args:
         form: the format.
         path: where to; None or ``-`` is standard output.
+        folder: where a file lies until it is whole (default: beside ``path``).
 
     Raises:
         UsageError: Parquet was to go to a terminal.
     """
-    with whole_file(path) as file:
+    with whole_file(path, folder) as file:
         if form == "parquet":
             if file.isatty():
                 raise UsageError("Parquet is no text: name a file with -o, or pipe it on")
@@ -80,9 +81,11 @@ def verdict_writer(form: str, path: str | None) -> Iterator[Write]:
 
 
 @contextlib.contextmanager
-def line_writer(path: str | None, lines: Callable[[dict[str, Any]], Iterable[str]]) -> Iterator[Write]:
+def line_writer(
+    path: str | None, lines: Callable[[dict[str, Any]], Iterable[str]], folder: Path | None = None
+) -> Iterator[Write]:
     """The same for formats that make lines of each row (of ``batch.to_pylist()``) on its own."""
-    with whole_file(path) as file:
+    with whole_file(path, folder) as file:
 
         def write(batch: pa.RecordBatch) -> None:
             file.write("".join(f"{line}\n" for row in batch.to_pylist() for line in lines(row)).encode())
@@ -95,23 +98,39 @@ def _write_lines(file: IO[bytes], batch: pa.RecordBatch) -> None:
 
 
 @contextlib.contextmanager
-def whole_file(path: str | None) -> Iterator[IO[bytes]]:
-    """A file open for writing that takes its name only when all went well; standard output for None and ``-``."""
-    if path in (None, "-"):
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
+def whole_file(path: str | None, folder: Path | None = None) -> Iterator[IO[bytes]]:
+    """A file open for writing that takes its name only when all went well; standard output for None and ``-``.
+
+    Until then it lies in ``folder``, which must be on the same disk, else beside ``path``.
+    """
+    target = regular_file(path)
+    if target is None:
+        if path in (None, "-"):
+            yield sys.stdout.buffer
+            sys.stdout.buffer.flush()
+        else:
+            with Path(str(path)).open("wb") as file:
+                yield file
         return
-    target = Path(str(path)).resolve()
-    if target.exists() and not target.is_file():  # a device or a pipe: there is no name to take
-        with target.open("wb") as file:
-            yield file
-        return
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+    temporary = (folder or target.parent) / f".{target.name}.{secrets.token_hex(4)}"
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
+            file.flush()
+            os.fsync(file.fileno())
         temporary.replace(target)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def regular_file(path: str | None) -> Path | None:
+    """The file that ``path`` names, links followed; None for standard output, a device or a pipe.
+
+    Those have no name to take: they are written to as they are.
+    """
+    if path in (None, "-"):
+        return None
+    target = Path(str(path)).resolve()
+    return None if target.exists() and not target.is_file() else target

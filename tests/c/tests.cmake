@@ -60,6 +60,10 @@ set(quotes ${quote_kinds})
 list(TRANSFORM quotes PREPEND ${data}/quotes/)
 pv_test(test_quote ${quotes})
 pv_test(test_ima ${ima_lists})
+pv_test(test_edges ${data}/kat_log.bin ${data}/quotes/ecdsa_p256 ${data}/ima/ima-sig.binary ${data}/ima/ima-sig.ascii)
+find_package(Threads REQUIRED)
+pv_test(test_threads ${data}/kat_log.bin ${data}/quotes/ecdsa_p256 ${data}/ima/custom.binary)
+target_link_libraries(test_threads Threads::Threads)
 if(CMAKE_CROSSCOMPILING_EMULATOR AND CMAKE_SYSTEM_PROCESSOR STREQUAL "aarch64")
   # The emulated processor has every extension, so every variant must be there: none dropped for want of a flag.
   set_tests_properties(test_lanes PROPERTIES FAIL_REGULAR_EXPRESSION "test_lanes.c:"

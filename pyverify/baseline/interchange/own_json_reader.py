@@ -11,6 +11,7 @@ from typing import Any, Final, TypeAlias
 
 from pyverify import _native
 from pyverify.algorithms import BANKS, PCRS
+from pyverify.baseline.acceptable import ACCEPTABLE, POLICY_PCR
 from pyverify.baseline.interchange import strict
 from pyverify.baseline.interchange.imported import SCOPES, check_identity
 from pyverify.baseline.model import (
@@ -26,7 +27,6 @@ from pyverify.errors import UsageError
 from pyverify.evidence.columns import NAME_PATTERN
 from pyverify.evidence.ima_set import ImaSet, Member, kind_of
 from pyverify.evidence.text import TEXT_LIMIT
-from pyverify.findings import CODES
 
 FORMAT: Final = "pyverify-baselines"
 VERSION: Final = 1
@@ -318,11 +318,11 @@ def _banks(value: list[Any], place: str) -> tuple[str, ...]:
 
 def _accepted(value: Any, place: str) -> Accepted:
     strict.members(value, place, {"code": str, "pcr": object, "reason": str})
-    if value["code"] not in CODES:
-        raise strict.wrong(f"{place}.code", value["code"], "a code of the table of findings")
-    pcr = value["pcr"]
-    if pcr is not None:
-        strict.whole(pcr, f"{place}.pcr", 0, PCRS - 1)
+    if value["code"] not in ACCEPTABLE:
+        raise strict.wrong(f"{place}.code", value["code"], f"one of {', '.join(sorted(ACCEPTABLE))}")
+    pcr = strict.whole(value["pcr"], f"{place}.pcr", 0, PCRS - 1)
+    if pcr == POLICY_PCR:
+        raise strict.wrong(f"{place}.pcr", pcr, "any PCR but 7, where Secure Boot is measured")
     return Accepted(value["code"], pcr, strict.line(value["reason"], f"{place}.reason", _MAX_REASON))
 
 

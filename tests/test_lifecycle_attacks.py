@@ -1,0 +1,207 @@
+"""Machines, archives and arguments that try to get more from a change of baselines than was approved."""
+
+from __future__ import annotations
+
+import datetime
+
+import pytest
+from attested_machine import DEFAULT, HOUR, Machine, stands, store_of
+from attested_machine import NOW as ASKED
+from conftest import entry, small_log
+from test_baseline import BANKS, baseline
+from test_lifecycle import ALL, NOW, OLD, WHO, kernel_edit, sequences
+from test_superseded import NEW_LOG, OLD_LOG, approve, job, store
+from tpm_in_python import Tpm
+
+from pyverify import EventLog, PyverifyError, UsageError, verify
+from pyverify.appraise.appraisal import Appraisal
+from pyverify.baseline.booted import remember
+from pyverify.baseline.edits import edits
+from pyverify.baseline.history import history, load, load_counting, versions
+from pyverify.baseline.identity import Challenge
+from pyverify.baseline.ledger import Ledger
+from pyverify.baseline.lifecycle import Lifecycle
+from pyverify.baseline.model import Accepted, event_sequences
+from pyverify.baseline.selection import Selection
+from pyverify.baseline.supersede import Old
+from pyverify.cli.main import main
+from pyverify.evidence.bundle import evidence_batch
+from pyverify.fleet.changes import Changes
+
+__all__ = ["store"]
+
+GRUBENV = entry(8, 0xD, b"grubenv", BANKS)
+
+
+def test_a_step_back_stays_one_when_an_event_is_let_vary(store):
+    old, new = small_log(BANKS, extra=GRUBENV), small_log(BANKS, extra=GRUBENV, command_line=b"quiet splash")
+    store.add([baseline("x", old)], action="learn")
+    approve(store)
+    assert job(store, ("x", "2", 2, new))["2"][0] == "trusted"
+    assert job(store, ("x", "3", 3, old))["3"][0] == "untrusted"
+    Lifecycle(store).vary(ALL, 8, 1, (0xD, "grubenv"), **WHO)
+    assert job(store, ("x", "3", 3, old))["3"][0] == "untrusted"
+
+
+def test_of_two_superseded_values_the_older_is_a_step_back_within_a_job_and_later(store):
+    approve(store)
+    change = edits(8, sequences(command_line=b"quiet splash")[8], sequences(command_line=b"third")[8])
+    Lifecycle(store).approve(ALL, change, at=NOW, old=OLD, **WHO)
+    found = job(store, ("m", "1", 1, NEW_LOG), ("m", "2", 2, OLD_LOG), ("n", "3", 1, OLD_LOG), ("n", "4", 2, NEW_LOG))
+    assert {boot: verdict for boot, (verdict, _) in found.items()} == {
+        "1": "trusted",
+        "2": "untrusted",
+        "3": "trusted",
+        "4": "trusted",
+    }
+    assert job(store, ("n", "5", 3, OLD_LOG))["5"][0] == "untrusted"
+    assert job(store, ("n", "6", 4, NEW_LOG))["6"][0] == "trusted"
+
+
+def test_a_number_that_a_machine_gives_its_boot_does_not_let_it_go_back_unseen(tmp_path):
+    """It sends the new with an unasked quote and a huge number, and then, freshly asked, the old with a small one."""
+    machine = Machine(challenges=[])
+    machine.challenges.clear()
+    new = small_log(list(machine.banks), command_line=b"quiet splash")
+    with store_of(tmp_path / "s.db", machine) as store:
+        Lifecycle(store).approve(ALL, [kernel_edit()], at=ASKED, old=OLD, **WHO)
+        old_tpm, machine.tpm = machine.tpm, Tpm.booted(new, owner=machine.name)
+        unasked = machine.evidence(machine.quote(nonce=b"unasked"), event_log=new, boot="new", boot_seq=1 << 40)
+        verdict = verify(unasked, references=store.references(), policy=DEFAULT, as_of=ASKED)
+        assert not verdict.trusted and verdict.reached
+        remember(store, verdict.reached)
+        machine.tpm = old_tpm
+        now = datetime.datetime.now(datetime.UTC)
+        Ledger(store).add([Challenge(machine.key.name, machine.nonce, now + HOUR, machine.name)])
+        verdict = verify(
+            machine.evidence(boot_seq=1), references=store.references(), policy=DEFAULT, as_of=now + 2 * HOUR
+        )
+        assert stands(verdict).attested == "quote"
+        assert not stands(verdict).trusted
+        assert "baseline.rolled-back" in {finding.code for finding in verdict.findings}
+
+
+def offered(machine, log, references, policy=DEFAULT):
+    """What a boot of a machine differs in, as an approval would see it."""
+    machine.tpm = Tpm.booted(log, owner=machine.name)
+    appraisal = Appraisal(evidence_batch([machine.evidence(event_log=log)]), references, policy, ASKED)
+    (change,) = Changes().of(appraisal, appraisal.verdicts())
+    assert change.against == ()
+    return change
+
+
+def test_digests_that_no_quote_proves_are_not_approved_for_machines_that_quote_them(tmp_path):
+    """The log of a boot says the digest of something else in a bank that its quote leaves out."""
+    banks = ("sha256", "sm3_256")
+    liar = Machine("liar", banks=banks, quoted_banks=("sha256",))
+    other = Machine("other", banks=banks, quoted_banks=("sm3_256",))
+    good, evil = (small_log(list(banks), command_line=text) for text in (b"quiet splash", b"evil"))
+    digests = [event_sequences(EventLog.parse(log))[8].split("sm3_256")[0] for log in (good, evil)]
+    with store_of(tmp_path / "s.db", liar, other) as store:
+        change = offered(liar, good.replace(*digests), store.references())
+        life = Lifecycle(store)
+        life.approve(Selection(machines=("liar",)), change.edits, at=ASKED, old=OLD, **WHO)
+        with pytest.raises(UsageError, match="nothing of this"):
+            life.approve(Selection(machines=("other",)), change.edits, at=ASKED, old=OLD, **WHO)
+        assert stands(liar.judge(references=store.references(), event_log=good)).trusted
+        other.tpm = Tpm.booted(evil, owner="other")
+        assert not stands(other.judge(references=store.references(), event_log=evil)).trusted
+
+
+def test_a_store_or_snapshot_cannot_have_accepted_what_is_never_accepted():
+    machine, outcomes = Machine(), []
+    for accepted in ((), (Accepted("quote.unfresh", None, "trust me"),)):
+        references = machine.references(baselines=[machine.baseline(accepted=accepted)])
+        outcomes.append(machine.judge(references=references, at=ASKED + 48 * HOUR).outcome)
+    assert outcomes == ["untrusted", "untrusted"]
+
+
+def test_what_may_vary_still_may_after_a_whole_boot_was_approved(tmp_path):
+    machine = Machine()
+    (bank,) = machine.banks
+
+    def log(environment, command_line=b"quiet"):
+        return small_log([bank], command_line=command_line, extra=entry(8, 0xD, environment, [bank]))
+
+    machine.log = log(b"first")
+    with store_of(tmp_path / "s.db", machine) as store:
+        life = Lifecycle(store)
+        life.vary(ALL, 8, 1, (0xD, "first"), **WHO)
+        upgraded = log(b"second", b"quiet splash")
+        change = offered(machine, upgraded, store.references())
+        sequences_of_boot = {pcr: change.sequences[pcr] for pcr in change.differing}
+        life.approve_boot("m", sequences_of_boot, at=ASKED, old=OLD, **WHO)
+        for text, command_line, trusted in ((b"third", b"quiet splash", True), (b"third", b"evil", False)):
+            booted = log(text, command_line)
+            machine.tpm = Tpm.booted(booted, owner="m")
+            verdict = machine.judge(references=store.references(), event_log=booted)
+            assert stands(verdict).trusted == trusted
+
+
+ODD_NAMES = ("\udcff", "a\x1b[2J", "", "x" * 4096, "\0")
+
+
+@pytest.mark.parametrize("text", ODD_NAMES)
+def test_only_errors_of_its_own_leave_the_life_cycle(store, text):
+    life, who = Lifecycle(store), {"who": text, "reason": text}
+    calls = (
+        lambda: life.approve(ALL, [kernel_edit()], at=NOW, old=OLD, **who),
+        lambda: life.vary(ALL, 8, 0, (0xD, text), **who),
+        lambda: life.approve(Selection(machines=(text,)), [kernel_edit()], at=NOW, old=OLD, **WHO),
+        lambda: life.approve(Selection(cohort=text), [kernel_edit()], at=NOW, old=OLD, **WHO),
+        lambda: life.activate(Selection(machines=(text,)), **who),
+        lambda: life.rollback("machine", text, 1, at=NOW, **WHO),
+        lambda: life.rollback("machine", "m", 1 << 70, at=NOW, **WHO),
+        lambda: life.rollback("machine", "m", -1, at=NOW, **who),
+        lambda: life.assign(text, ["m"], **WHO),
+        lambda: life.assign("web", [text], **WHO),
+        lambda: life.assign("web", ["m"], **who),
+        lambda: life.ignore(["m"], until=NOW, **who),
+        lambda: load(store, "machine", text, 1 << 70),
+        lambda: load(store, text, "m"),
+        lambda: history(store, "machine", text),
+        lambda: versions(store, text, text),
+        lambda: load_counting(store, text, [text]),
+    )
+    for number, call in enumerate(calls):
+        try:
+            call()
+        except PyverifyError:
+            pass
+        except Exception as error:
+            pytest.fail(f"call {number}: {error!r}")
+
+
+@pytest.mark.parametrize("naive", [datetime.datetime(2026, 11, 24)])
+def test_a_time_without_its_zone_is_refused(store, naive):
+    life = Lifecycle(store)
+    for number, call in enumerate(
+        (
+            lambda: life.approve(ALL, [kernel_edit()], at=naive, old=OLD, **WHO),
+            lambda: life.approve(ALL, [kernel_edit()], at=NOW, old=Old(naive), **WHO),
+            lambda: life.rollback("machine", "m", 1, at=naive, **WHO),
+            lambda: life.ignore(["m"], until=naive, **WHO),
+        )
+    ):
+        try:
+            call()
+        except UsageError:
+            continue
+        except Exception as error:
+            pytest.fail(f"call {number}: {error!r}")
+        pytest.fail(f"call {number}: nothing")
+
+
+def test_who_and_why_are_shown_without_control_characters(tmp_path, capfd):
+    place = ("--store", str(tmp_path / "s.db"))
+    words = ("--who", "\x1b]0;ops\x07", "--reason", "\x1b[31mred")
+    assert main(["baseline", "assign", "m", "--cohort", "web", *words, *place]) == 0
+    for command in (["history", "m"], ["list"], ["list", "--all"]):
+        assert main(["baseline", *command, *place]) == 0
+        assert not {"\x1b", "\x07"} & set(capfd.readouterr().out)
+
+
+def test_a_file_of_names_that_is_no_text_is_refused(tmp_path):
+    (tmp_path / "names").write_bytes(b"m\xff")
+    words = ["--file", str(tmp_path / "names"), "--cohort", "web", "--store", str(tmp_path / "s.db")]
+    assert main(["baseline", "assign", *words]) == 2
