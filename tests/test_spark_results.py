@@ -43,7 +43,7 @@ def done(work, table):
 
 
 def boots(results, given, work):
-    return [boot for verdicts, _, _ in spark._of_tasks(results, given, work) for boot in verdicts["boot"].to_pylist()]
+    return [boot for one in spark._of_tasks(results, given, work) for boot in one.verdicts["boot"].to_pylist()]
 
 
 def test_each_task_comes_to_its_verdicts_in_order(work):
@@ -98,7 +98,7 @@ def test_what_a_worker_could_not_read_breaks_the_archive_off(work, tmp_path):
     missing = {"number": 1, "rows": 1, "file": bytes(tmp_path / "gone.parquet"), "row_group": 0, "evidence": None}
     table = pa.Table.from_pylist([given[0], missing, given[2]], TASKS)
     found = spark._of_tasks(done(work, table), given, work)
-    assert next(found)[0]["boot"].to_pylist() == ["0.0"]
+    assert next(found).verdicts["boot"].to_pylist() == ["0.0"]
     with pytest.raises(ArchiveError, match=r"gone\.parquet.*seen by worker"):
         next(found)
 
@@ -134,8 +134,8 @@ def test_a_data_frame_of_something_else_is_refused(work, frame):
 def test_bad_rows_of_a_data_frame_are_rows_with_reasons(work):
     frame = evidence_batch([Evidence("m", "1", event_log=LOG), Evidence("a/b", "2", event_log=LOG)])
     (result,) = work.of_rows(iter([frame]))
-    verdicts, _, _ = spark._appraised([result[name][0].as_buffer() for name in spark._PARTS], work)
-    assert verdicts["verdict"].to_pylist() == ["trusted", "error"]
+    appraised = spark._appraised([result[name][0].as_buffer() for name in spark._PARTS], work)
+    assert appraised.verdicts["verdict"].to_pylist() == ["trusted", "error"]
 
 
 def test_options_that_do_not_go_together_are_usage(run, tmp_path, monkeypatch):
@@ -147,6 +147,7 @@ def test_options_that_do_not_go_together_are_usage(run, tmp_path, monkeypatch):
     for options, words in (
         (["--master", "local[1]"], "--master goes with --engine spark"),
         (["--engine", "spark", "--jobs", "2"], "--jobs is for threads here"),
+        (["--engine", "spark", "--resume", "-o", "v.jsonl"], "--resume is for runs without a cluster"),
     ):
         code, _, err = run("verify", ".", *options)
         assert code == 2 and words in err
