@@ -147,7 +147,7 @@ def test_options_that_do_not_go_together_are_usage(run, tmp_path, monkeypatch):
     for options, words in (
         (["--master", "local[1]"], "--master goes with --engine spark"),
         (["--engine", "spark", "--jobs", "2"], "--jobs is for threads here"),
-        (["--engine", "spark", "--resume", "-o", "v.jsonl"], "--resume is for runs without a cluster"),
+        (["--engine", "spark", "--resume", "-o", "v.jsonl"], "--resume goes with --engine local"),
     ):
         code, _, err = run("verify", ".", *options)
         assert code == 2 and words in err

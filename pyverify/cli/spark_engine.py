@@ -31,8 +31,6 @@ def appraised_by(args: argparse.Namespace, source: Source) -> Iterator[Source | 
         raise UsageError("--resume goes with --engine local: a cluster's verdicts are not kept until all are there")
     if args.jobs:
         raise UsageError("--jobs is for threads here; with --engine spark all cores of the cluster are used")
-    if args.resume:
-        raise UsageError("--resume is for runs without a cluster: what workers finish is not kept")
     try:
         import pyspark  # noqa: F401
     except ImportError as error:

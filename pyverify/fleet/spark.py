@@ -186,7 +186,7 @@ def _of_tasks(results: pa.Table, tasks: list[_Task], work: Work) -> Iterator[App
             if number != task["number"]:
                 raise ClusterError(f"no verdicts came back on {left} rows of task {task['number']}")
             appraised = _appraised([scalar.as_buffer() for scalar in scalars], work)
-            left -= len(appraised[0])
+            left -= len(appraised.verdicts)
             yield appraised
         if left:
             raise ClusterError(f"more verdicts came back than rows are in task {task['number']}")
