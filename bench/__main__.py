@@ -19,6 +19,7 @@ from bench.plots import draw
 from bench.quotes import quotes
 from bench.results import Line, Note
 from bench.scan import scan
+from bench.service import service
 from bench.verify_memory import verify_memory
 from bench.verify_parquet import verify_parquet
 
@@ -33,6 +34,7 @@ BENCHES: Final[dict[str, Bench]] = {
     "ima": ima,
     "inspect": inspect,
     "quotes": quotes,
+    "service": service,
     "verify_memory": verify_memory,
     "verify_parquet": verify_parquet,
 }

@@ -32,7 +32,7 @@ from pyverify.replay import replay
 
 _PCRS: Final = 15
 """PCR 0 to 14 are quoted: all that the presets compare or tell of."""
-_ENROLLED: Final = {"since": 0, "level": str(KeyLevel.ENROLLED), "sm2_mode": str(Sm2Mode.DIGEST)}
+_ENROLLED: Final = {"level": str(KeyLevel.ENROLLED), "sm2_mode": str(Sm2Mode.DIGEST)}
 _AT: Final = evidence_schema().get_field_index("quotes")
 
 
@@ -87,17 +87,19 @@ class QuotedFleet:
     def enroll(self, path: Path) -> None:
         """Makes a store with baselines, keys and challenges."""
         learn_into(path, self.fleet)
-        keys, challenges = [], []
+        keys, states, challenges = [], [], []
         with Store.open(str(path)) as store:
             for machine, (boot, key) in enumerate(zip(self.fleet.round(1), self.keys, strict=True)):
                 name = name_of(key.public) or b""
-                keys.append({"ak_name": name, "machine": boot.machine, "public": key.public, **_ENROLLED})
+                keys.append({"ak_name": name, "machine": boot.machine, "public": key.public, "since": 0})
+                states.append({"ak_name": name, **_ENROLLED})
                 for number in self._numbers:
                     asked = AS_OF - datetime.timedelta(minutes=self.rounds + 2 - number)
                     challenges.append(Challenge(name, self.nonce(machine, number), asked, boot.machine))
             # Rows as `Enrollment.enroll` writes them, which makes a change of its own of each.
             with store.changing("enroll", None) as (connection, change):
-                connection.execute(schema.enrolled.insert(), [{**key, "change": change} for key in keys])
+                for table, rows in ((schema.enrolled, keys), (schema.key_state, states)):
+                    connection.execute(table.insert(), [{**row, "change": change} for row in rows])
             Ledger(store).add(challenges)
 
     @property

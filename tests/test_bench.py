@@ -48,7 +48,7 @@ def bench(*arguments: str) -> str:
 
 
 def test_list_names_the_benches() -> None:
-    names = {"extend", "hash", "scan", "hunt", "ima", "inspect", "quotes", "verify_memory", "verify_parquet"}
+    names = {"extend", "hash", "scan", "hunt", "ima", "inspect", "quotes", "service", "verify_memory", "verify_parquet"}
     assert names <= set(bench("--list").split())
 
 
@@ -76,6 +76,16 @@ def test_a_hunt_is_timed_beside_the_scan_alone() -> None:
         f"sha256-distinct-8-{name}" for name in ("digest-1", "digest-400", "event")
     ]
     assert all(line["value"] > 0 and line["ratio"] > 0 for line in timed)
+
+
+def test_a_service_is_timed_with_and_without_quotes() -> None:
+    _, *lines = map(json.loads, bench("--quick", "--only", "service", "--json", "--boots", "8").splitlines())
+    cases = {line["case"]: line["value"] for line in lines}
+    for kind in KINDS:
+        for name in ("log", "quote", "quote-spent"):
+            case = f"{kind.hash_name}-{kind.name}-{name}"
+            assert 0 < cases[f"{case}-p50"] <= cases[f"{case}-p99"]
+    assert all(list(line) == KEYS and line["unit"] == "ms" for line in lines)
 
 
 def test_looking_at_one_log_is_timed_beside_loading_numpy() -> None:

@@ -134,8 +134,8 @@ def test_a_data_frame_of_something_else_is_refused(work, frame):
 def test_bad_rows_of_a_data_frame_are_rows_with_reasons(work):
     frame = evidence_batch([Evidence("m", "1", event_log=LOG), Evidence("a/b", "2", event_log=LOG)])
     (result,) = work.of_rows(iter([frame]))
-    verdicts = spark._appraised([result[name][0].as_buffer() for name in spark._PARTS], work).verdicts
-    assert verdicts["verdict"].to_pylist() == ["trusted", "error"]
+    appraised = spark._appraised([result[name][0].as_buffer() for name in spark._PARTS], work)
+    assert appraised.verdicts["verdict"].to_pylist() == ["trusted", "error"]
 
 
 def test_options_that_do_not_go_together_are_usage(run, tmp_path, monkeypatch):
@@ -147,6 +147,7 @@ def test_options_that_do_not_go_together_are_usage(run, tmp_path, monkeypatch):
     for options, words in (
         (["--master", "local[1]"], "--master goes with --engine spark"),
         (["--engine", "spark", "--jobs", "2"], "--jobs is for threads here"),
+        (["--engine", "spark", "--resume", "-o", "v.jsonl"], "--resume goes with --engine local"),
     ):
         code, _, err = run("verify", ".", *options)
         assert code == 2 and words in err
