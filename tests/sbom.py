@@ -1,4 +1,4 @@
-"""Writes a bill of materials of what pyverify runs on, from the environment that it is installed in: CycloneDX 1.5, JSON.
+"""Writes a bill of materials of what pyverify runs on, from the environment that has it: CycloneDX 1.5, JSON.
 
 ``python tests/sbom.py [EXTRA...] > sbom.json``. The same environment gives the same bytes: no time, no serial number.
 """

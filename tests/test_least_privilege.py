@@ -18,27 +18,7 @@ REPORTED = (
     "%network,execve,execveat,fork,vfork,open,openat,openat2,creat,truncate,rename,renameat,renameat2,unlink,unlinkat,"
     "mkdir,mkdirat,link,linkat,symlink,symlinkat,chmod,fchmodat,rmdir"
 )
-BY_PATH = frozenset(
-    [
-        "open",
-        "openat",
-        "openat2",
-        "creat",
-        "mkdir",
-        "mkdirat",
-        "unlink",
-        "unlinkat",
-        "rename",
-        "renameat",
-        "renameat2",
-        "chmod",
-        "fchmodat",
-        "link",
-        "linkat",
-        "rmdir",
-        "truncate",
-    ]
-)
+BY_PATH = re.compile(r"(open|creat|mkdir|unlink|rename|chmod|fchmod|link|rmdir|truncate)(at)?2?\(")
 PATHS = re.compile(r'"((?:[^"\\]|\\.)*)"')
 NOT_WRITING = re.compile(r"open(?:at2?)?\(.*O_RDONLY(?!.*(?:O_CREAT|O_TRUNC|O_TMPFILE))")
 # The C library asks the local cache of the user database, where there is one, who the user is that changes a store.
@@ -79,8 +59,7 @@ def _outside(calls: list[str], allowed: tuple[Path, ...]) -> list[str]:
     for call in calls[1:]:
         if NOT_WRITING.match(call) or USER_DATABASE.match(call):
             continue
-        name = call.split("(")[0]
-        if name in BY_PATH:
+        if BY_PATH.match(call):
             paths = [Path(path) for path in PATHS.findall(call)]
             if paths and all(
                 any(path.is_relative_to(top) for top in allowed) or path == Path("/dev/null") for path in paths

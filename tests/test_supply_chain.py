@@ -1,4 +1,4 @@
-"""The bill of materials has what pyproject.toml asks for and everything that stands behind it, and imports need no more."""
+"""The bill of materials has what pyproject.toml asks for and all that stands behind it, and imports need no more."""
 
 from __future__ import annotations
 
