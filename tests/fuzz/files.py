@@ -135,8 +135,11 @@ def mutate_references(data: bytes, most: int, seed: int, own: Callable[[bytes, i
     choose = random.Random(seed)
     try:
         with pa.ipc.open_file(pa.BufferReader(data)) as reader:
-            rows = [reader.get_batch(i).to_pylist()[0] for i in range(reader.num_record_batches)]
+            batches = [reader.get_batch(i) for i in range(reader.num_record_batches)]
             schema = reader.schema
+        for batch in batches:
+            batch.validate(full=True)
+        rows = [batch.to_pylist()[0] for batch in batches]
         places = json_trees.places(rows)
         for _ in range(choose.randrange(1, 4)):
             holder, key = choose.choice(places)
@@ -176,5 +179,5 @@ def references_seeds() -> Iterator[bytes]:
 TARGETS = {
     "archive": Target(check_archive, archive_seeds, 32768, mutate_archive),
     "verdict_files": Target(check_verdicts, verdict_seeds, 16384),
-    "references": Target(check_references, references_seeds, 65536),
+    "references": Target(check_references, references_seeds, 65536, mutate_references),
 }
