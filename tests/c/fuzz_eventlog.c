@@ -1,20 +1,11 @@
-/* libFuzzer target: any bytes, as one to three logs, through pv_scan and pv_replay. */
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include "logs.h"
+/* libFuzzer target: any bytes, as one to three logs, through pv_scan and pv_replay. Half of the mutations are of whole
+ * entries, so that the framing stands. */
+#include "mutate.h"
 
 enum { MAX_LOGS = 3, EV_NO_ACTION = 3 };
 
 /* What cuts the input into logs, so that a plain log is a good seed as it is. */
 static const char separator[8] = {'P', 'V', '-', 'N', 'E', 'X', 'T', '!'};
-
-static void must(int condition) {
-  if (!condition) {
-    abort();
-  }
-}
 
 /* Cuts the input in a blob without its separators. Returns how many logs that makes. */
 static uint64_t cut(const uint8_t *data, size_t size, bytes *blob, int64_t *offsets) {
@@ -34,6 +25,53 @@ static uint64_t cut(const uint8_t *data, size_t size, bytes *blob, int64_t *offs
   *blob = copy(rest.bytes, kept);
   free(rest.bytes);
   return n;
+}
+
+/* Bytes of the digests of an entry from its count on, as the registry has them (SPEC 1.1); 0 where they do not fit. */
+static size_t digests_size(const uint8_t *entry, size_t left) {
+  static const uint32_t ids[PV_BANKS] = {4, 0xB, 0xC, 0xD, 0x12};
+  uint64_t count = little_endian(entry, 4);
+  size_t size = 4;
+  for (uint64_t i = 0; i < count; i++) {
+    uint32_t digest = 0;
+    for (uint32_t bank = 0; bank < PV_BANKS && left - size >= 2; bank++) {
+      digest = little_endian(entry + size, 2) == ids[bank] ? pv_digest_size(bank) : digest;
+    }
+    if (!digest || left - size < 2 + digest) {
+      return 0;
+    }
+    size += 2 + digest;
+  }
+  return size;
+}
+
+/* The entries of the logs: those of 32 bytes and data at the start and behind each separator, then crypto-agile ones. */
+static size_t find_entries(const uint8_t *data, size_t size, part *parts) {
+  size_t n = 0, at = 0;
+  int is_first = 1;
+  while (n < MOST_PARTS && size - at >= 32) {
+    if (memcmp(data + at, separator, sizeof separator) == 0) {
+      at += sizeof separator;
+      is_first = 1;
+      continue;
+    }
+    size_t fixed = is_first ? 28 : 8 + digests_size(data + at + 8, size - at - 8);
+    if (fixed == 8 || size - at - fixed < 4) {
+      break;
+    }
+    uint64_t held = little_endian(data + at + fixed, 4);
+    if (held > size - at - fixed - 4) {
+      break;
+    }
+    parts[n] = (part){at, fixed + 4 + (size_t)held, (size_t)held, 4};
+    at += parts[n++].size;
+    is_first = 0;
+  }
+  return n;
+}
+
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned seed) {
+  return mutate_parts(data, size, max_size, seed, find_entries, 0);
 }
 
 static void check_event(const pv_event *e, uint64_t from, uint64_t size, uint32_t banks) {
@@ -100,8 +138,6 @@ static void check_slice(bytes blob, const int64_t *offsets, uint64_t first, uint
   }
   free_scan(&s);
 }
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   bytes blob;

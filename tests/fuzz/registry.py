@@ -1,0 +1,89 @@
+"""All targets by name: those in Python, and those in C with their seeds."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Final
+
+from fuzz.target import Target
+
+MODULES: Final = ("logs", "decoders", "quotes", "files", "rules")
+
+
+def python_targets() -> dict[str, Target]:
+    """All targets in Python."""
+    found: dict[str, Target] = {}
+    for module in MODULES:
+        found.update(importlib.import_module(f"fuzz.{module}").TARGETS)
+    return found
+
+
+def python_target(name: str) -> Target:
+    """The target of this name."""
+    return python_targets()[name]
+
+
+def _log_seeds() -> Iterator[bytes]:
+    from fuzz.logs import log_seeds
+
+    seeds = list(log_seeds())
+    yield from seeds
+    yield b"PV-NEXT!".join(seeds[:3])
+
+
+def _hunt_seeds() -> Iterator[bytes]:
+    from fuzz.logs import log_seeds
+
+    for number, log in enumerate(log_seeds()):
+        texts = b"\4" + b"".join(
+            bytes([len(text) - 1, number % 5]) + text for text in (b"EFI", b"quiet", b"Exit", b"\0")
+        )
+        yield b"\1\x1f" + bytes(16) + texts + b"PV-NEXT!" + log
+
+
+def _ima_seeds() -> Iterator[bytes]:
+    from conftest import DATA
+
+    heads = {"ascii": 1, "binary": 0, "binary_sha256": 4}
+    for path in sorted((DATA / "ima").iterdir()):
+        if (kind := path.name.split(".")[-1]) in heads:
+            yield bytes([heads[kind]]) + path.read_bytes()[:12000]
+
+
+def _quote_seeds() -> Iterator[bytes]:
+    from fuzz.quotes import quote_seeds
+    from fuzz.target import split
+
+    for seed in quote_seeds():
+        msg, sig, key, values = split(seed, 4)
+        yield from (msg, key, msg + b"|PV|" + values, sig + b"|PV|" + key)
+
+
+def _lane_seeds() -> Iterator[bytes]:
+    for what in range(10):
+        yield bytes([what, 33, 5, 7, *range(40)]) + b"some bytes that are not all the same" * 4
+
+
+def _lookup_seeds() -> Iterator[bytes]:
+    for number in (0, 3, 17):
+        steps = bytes([2] * (number + 1))
+        yield b"\1" + (bytes([number, 60]) + steps + bytes(range(30))) * 2 + bytes(200)
+
+
+C_TARGETS: Final[dict[str, tuple[Callable[[], Iterable[bytes]], int]]] = {
+    "eventlog": (_log_seeds, 32768),
+    "ima": (_ima_seeds, 16384),
+    "quote": (_quote_seeds, 4096),
+    "hunt": (_hunt_seeds, 8192),
+    "lookup": (_lookup_seeds, 2048),
+    "lanes": (_lane_seeds, 2048),
+}
+"""Seeds and most bytes by the name of the target: ``tests/c/fuzz_NAME.c``."""
+
+
+def dictionary(name: str) -> Path | None:
+    """libFuzzer's words for a target in C."""
+    path = Path(__file__).parent.parent / "c" / f"fuzz_{name}.dict"
+    return path if path.exists() else None
