@@ -5,13 +5,14 @@ Runs without atheris: ``python tests/fuzz`` does the fuzzing.
 
 from __future__ import annotations
 
+import importlib
 import random
 
 import pytest
 from conftest import ROOT, small_log
 from fuzz import files, json_trees, logs, rules
 from fuzz.reader import Log, read_ima, read_log, replay
-from fuzz.registry import C_TARGETS, python_targets
+from fuzz.registry import C_TARGETS, PYTHON_TARGETS, python_targets
 from fuzz.target import damaged, join, mutate_one_part, split
 
 from pyverify.evidence.eventlog import EventLog
@@ -43,6 +44,11 @@ def test_mutations_stay_within_their_room_and_break_nothing(name):
         target.check(mutated)
         changed += mutated != data
     assert changed > 40
+
+
+def test_every_target_is_named_under_its_module():
+    for module, names in PYTHON_TARGETS.items():
+        assert tuple(importlib.import_module(f"fuzz.{module}").TARGETS) == names
 
 
 def test_every_target_in_c_is_built_and_has_seeds():
