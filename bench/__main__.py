@@ -13,6 +13,7 @@ from bench.hashing import hash_
 from bench.hunt import hunt_
 from bench.ima import ima
 from bench.inspect_log import inspect
+from bench.million import million
 from bench.output import print_json, print_markdown, print_table
 from bench.plan import Plan
 from bench.plots import draw
@@ -33,6 +34,7 @@ BENCHES: Final[dict[str, Bench]] = {
     "hunt": hunt_,
     "ima": ima,
     "inspect": inspect,
+    "million": million,
     "quotes": quotes,
     "service": service,
     "verify_memory": verify_memory,
