@@ -53,6 +53,8 @@ def log_seeds() -> Iterator[bytes]:
     yield spec_id(["sha256"]) + no_action(0, b"StartupLocality\0\3", ["sha256"]) + entry(0, 8, b"v", ["sha256"])
     yield spec_id(["sha384"]) + entry(0, 0x80000010, b"HCRTM", ["sha384"]) + entry(0, 8, b"v", ["sha384"])
     yield b"".join(struct.pack("<II20sI", pcr, 4, bytes(20), 4) + bytes(4) for pcr in range(4))
+    for pcr in (17, 18):  # a D-RTM launch, and none
+        yield spec_id(["sha256"]) + entry(pcr, 0x502, b"launched", ["sha256"])
     yield (DATA / "kat_log.bin").read_bytes()
     yield from (path.read_bytes() for path in sorted((DATA / "logs").glob("*.bin")))
     yield from (path.read_bytes() for path in sorted(SHARED.glob("recordings/*/binary_bios_measurements")))

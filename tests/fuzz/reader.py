@@ -177,9 +177,11 @@ def locality(log: Log) -> int:
 
 
 def replay(log: Log, bank: str) -> list[bytes]:
-    """What the entries lead to in a bank, by hashlib."""
+    """What the entries lead to in a bank, by hashlib. PCRs 17-22 are all ones, but zeros after a D-RTM launch, which
+    extends PCR 17 (SPEC 1.3, 4.2)."""
     size = ALGORITHMS[bank][1]
-    values = [(b"\xff" if 17 <= pcr <= 22 else b"\0") * size for pcr in range(24)]
+    launched = any(entry.pcr == 17 and entry.type != NO_ACTION for entry in log.entries)
+    values = [(b"\xff" if 17 <= pcr <= 22 and not launched else b"\0") * size for pcr in range(24)]
     values[0] = values[0][:-1] + bytes([locality(log)])
     for entry in log.entries:
         if entry.type != NO_ACTION and bank in entry.digests:
