@@ -15,6 +15,8 @@ from pyverify.appraise import log_checks
 from pyverify.appraise.finding_columns import FindingColumns
 from pyverify.appraise.rows import evidence_ids, log_digests
 from pyverify.appraise.secure_boot_rules import SecureBootRules
+from pyverify.errors import UsageError
+from pyverify.evidence.bundle import Evidence, evidence_batch
 from pyverify.evidence.columns import Ragged, evidence_schema
 from pyverify.evidence.gather import distinct_rows, slices
 from pyverify.evidence.scanned import ScannedLogs
@@ -122,3 +124,11 @@ def test_each_log_of_a_batch_has_its_own_findings_and_is_looked_at_once(monkeypa
     assert codes() == first and len(looked_at) == 2
     log_checks.forget()
     assert codes() == first and len(looked_at) == 4
+
+
+@pytest.mark.parametrize(
+    "change", [{"machine": "\ud800"}, {"boot": 3}, {"event_log": 7}, {"boot_seq": 2**63}, {"collected_at": "now"}]
+)
+def test_values_that_no_evidence_has_are_usage(change):
+    with pytest.raises(UsageError, match=next(iter(change))):
+        evidence_batch([Evidence(**{"machine": "m", "boot": "1", **change})])

@@ -275,6 +275,7 @@ def test_what_is_refused_and_why(bad, expected):
         ecc_public(X, Y, attributes=0x70852, scheme=b"\0\x10"),
         rsa_public(MODULUS, symmetric=struct.pack(">HHH", 6, 128, 0x43)),
     ],
+    ids=["no sign", "another scheme", "symmetric"],
 )
 def test_quotes_and_enrolment_say_the_same_of_a_key(key):
     sig = rsassa(MSG) if key[1] == 1 else ecdsa(MSG)

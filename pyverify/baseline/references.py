@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Self, TypeAlias
@@ -22,13 +22,14 @@ from pyverify import _native
 from pyverify.algorithms import BANKS, PCRS
 from pyverify.baseline.allowed_sets import AllowedSets
 from pyverify.baseline.identity import Challenge, EnrolledKey, to_micros
-from pyverify.baseline.identity_columns import Identity, add_identity
-from pyverify.baseline.ima_columns import NO_SET, LearnedIma, add_ima
+from pyverify.baseline.identity_columns import Identity
+from pyverify.baseline.ima_columns import NO_SET, LearnedIma
 from pyverify.baseline.machine_columns import Known, Machines
 from pyverify.baseline.model import Accepted, Allowed, Baseline, State
 from pyverify.baseline.sequence_columns import Sequences
-from pyverify.baseline.snapshot import SCHEMA, VERSION, Member, Snapshot, baseline_facts
+from pyverify.baseline.snapshot import SCHEMA, VERSION, Snapshot
 from pyverify.baseline.snapshot_check import is_snapshot
+from pyverify.baseline.values_snapshot import write_values
 from pyverify.errors import ReferencesError
 
 
@@ -118,37 +119,13 @@ class References:
         Its bytes are the same whatever their order.
 
         Raises:
-            ReferencesError: they contradict each other, such as one key for two machines.
+            ReferencesError: they contradict each other, such as one key for two machines, or are none.
         """
         sink = pa.BufferOutputStream()
-        snapshot = Snapshot(sink)
-        sequences: dict[bytes, int] = {}
-        profiles: dict[tuple[tuple[Member, ...], ...], int] = {}
-
-        def member(allowed: Allowed) -> Member:
-            sequence = allowed.sequence
-            if sequence.key not in sequences:
-                sequences[sequence.key] = snapshot.add_sequence(sequence)
-            return sequences[sequence.key], allowed.until, allowed.keep
-
-        ordered = sorted(baselines, key=lambda b: (b.scope, b.id, b.version))
-        ima_sets = add_ima(snapshot, [one for baseline in ordered for one in baseline.ima_sets])
-        numbers = [tuple(tuple(member(a) for a in allowed) for allowed in baseline.allowed) for baseline in ordered]
-        for baseline, allowed in zip(ordered, numbers, strict=True):
-            if allowed not in profiles:
-                profiles[allowed] = snapshot.add_profile(allowed)
-            snapshot.add_baseline(
-                **baseline_facts(baseline),
-                profile=profiles[allowed],
-                ima_set=None if baseline.ima is None else ima_sets[baseline.ima.key],
-                approval=baseline.approval,
-                accepted=[asdict(one) for one in baseline.accepted],
-                ima_superseded=[{"set": ima_sets[old.ima.key], "until": old.until} for old in baseline.ima_superseded],
-            )
-        for machine, cohort in sorted((cohorts or {}).items()):
-            snapshot.add("cohorts", {"machine": machine, "cohort": cohort})
-        add_identity(snapshot, enrolled, challenges, roots)
-        snapshot.finish()
+        try:
+            write_values(Snapshot(sink), baselines, cohorts or {}, (enrolled, challenges, roots))
+        except (pa.ArrowException, OverflowError, TypeError) as error:
+            raise ReferencesError(f"no snapshot can be made of values that cannot be: {error}") from error
         data = sink.getvalue()
         return cls(data, hashlib.sha256(memoryview(data)).digest())
 

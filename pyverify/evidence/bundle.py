@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pyverify.errors import UsageError
 from pyverify.evidence.columns import SCHEMA_VERSION, evidence_schema
+from pyverify.evidence.text import escape
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,11 @@ class Evidence:
 
 
 def evidence_batch(items: Sequence[Evidence]) -> Any:
-    """The evidence as a pyarrow RecordBatch of :func:`pyverify.evidence.columns.evidence_schema`, one row an item."""
+    """The evidence as a pyarrow RecordBatch of :func:`pyverify.evidence.columns.evidence_schema`, one row an item.
+
+    Raises:
+        UsageError: a value of another type than its column's, or text that is none.
+    """
     import pyarrow as pa
 
     def lists(values: Sequence[ImaList] | Sequence[Quote] | None, fields: tuple[str, ...]) -> list[Any] | None:
@@ -58,10 +64,11 @@ def evidence_batch(items: Sequence[Evidence]) -> Any:
         "ima": [lists(item.ima, ("format", "data")) for item in items],
         "quotes": [lists(item.quotes, ("msg", "sig", "ak_pub", "pcrs")) for item in items],
     }
-    arrays = [
-        pa.array(
-            special[field.name] if field.name in special else [getattr(item, field.name) for item in items], field.type
-        )
-        for field in schema
-    ]
+    arrays = []
+    for field in schema:
+        values = special[field.name] if field.name in special else [getattr(item, field.name) for item in items]
+        try:
+            arrays.append(pa.array(values, field.type))
+        except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+            raise UsageError(f"evidence whose {field.name} cannot be: {escape(str(error), 200)}") from error
     return pa.record_batch(arrays, schema=schema)
