@@ -6,7 +6,7 @@ import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from pyverify.errors import ArchiveError
 from pyverify.fleet import rows
 from pyverify.fleet.names import escape_path
+from pyverify.fleet.parquet_footer import Footer, FooterError, read_footer
 from pyverify.fleet.parquet_rows import COLUMNS, READ, conform, evidence_sizes, trouble_of_type
 from pyverify.fleet.places import Place, open_bytes
 
@@ -73,14 +74,14 @@ class ParquetSource:
     def _batches(self, max_rows: int, max_bytes: int, wanted: str | None) -> Iterator[Any]:
         self._done = 0
         for file in self._files:
-            reader = _open(file.path)
+            opened = _open(file.path)
             try:
-                for group in range(reader.metadata.num_row_groups):
-                    for batch in _of_group(reader, file.path, group, max_rows, max_bytes, wanted):
+                for group in range(len(opened.footer.nested)):
+                    for batch in _of_group(opened, file.path, group, max_rows, max_bytes, wanted):
                         yield batch
                         self._done += len(batch)
             finally:
-                reader.close()
+                opened.reader.close()
 
     def row_groups(self) -> Iterator[RowGroup]:
         """References to all there is, in the order of :meth:`batches`.
@@ -89,7 +90,7 @@ class ParquetSource:
             ArchiveError: a file is broken.
         """
         for file in self._files:
-            reader = _open(file.path)
+            reader = _open(file.path).reader
             try:
                 for group in range(reader.metadata.num_row_groups):
                     yield RowGroup(file.path, group, reader.metadata.row_group(group).num_rows)
@@ -103,53 +104,56 @@ def read_row_group(group: RowGroup, *, max_rows: int, max_bytes: int) -> Iterato
     Raises:
         ArchiveError: the file is broken, or another than the reference was made of.
     """
-    reader = _open(group.path)
+    opened = _open(group.path)
+    reader = opened.reader
     try:
         metadata = reader.metadata
         check_columns(_schema(reader, group.path), str(group.path))
         if not (group.number < metadata.num_row_groups and metadata.row_group(group.number).num_rows == group.rows):
             raise ArchiveError(f"{group.path}: has other row groups than before: it changed while it was read")
-        yield from _of_group(reader, group.path, group.number, max_rows, max_bytes, None)
+        yield from _of_group(opened, group.path, group.number, max_rows, max_bytes, None)
     finally:
         reader.close()
 
 
-def _of_group(reader: Any, path: Place, group: int, max_rows: int, max_bytes: int, wanted: str | None) -> Iterator[Any]:
+def _of_group(
+    opened: _Opened, path: Place, group: int, max_rows: int, max_bytes: int, wanted: str | None
+) -> Iterator[Any]:
     at, keys = 0, wanted == rows.KEYS
-    batch_rows = max_rows if keys else _rows_within(max_bytes, reader, group, max_rows)
-    for raw in _decoded(reader, path, group, batch_rows, READ[wanted]):
+    batch_rows = max_rows if keys else _rows_within(max_bytes, opened, group, max_rows)
+    for raw in _decoded(opened.reader, path, group, batch_rows, READ[wanted]):
         source = _source(path, group, at, len(raw))
         yield from cut(conform(raw, source, file=str(path), wanted=wanted), max_rows, max_bytes, keys)
         at += len(raw)
 
 
-def _open(path: Place) -> Any:
+class _Opened(NamedTuple):
+    """A file, and what its footer says of how it is encoded."""
+
+    reader: Any
+    footer: Footer
+
+
+def _open(path: Place) -> _Opened:
     if not path.is_file():  # a link to a device would never end
         raise ArchiveError(f"{path}: is not a regular file; remove it from the data set")
     try:
-        reader = pq.ParquetFile(_file(path), buffer_size=_BUFFER, pre_buffer=False)
-        if not (repeating := [name for name in _LARGE if _has_dictionary(reader.metadata, name)]):
-            return reader
-        reader.close()
-        return pq.ParquetFile(_file(path), buffer_size=_BUFFER, pre_buffer=False, read_dictionary=repeating)
-    except (OSError, pa.ArrowException) as error:
+        with io.BufferedReader(open_bytes(path), _BUFFER) as file:
+            footer = read_footer(file)
+        # A few bytes of file may say one large value for every row. Read as a dictionary it is in memory once, and the
+        # rows are cut into batches by what they really are.
+        repeating = [name for name in _LARGE if name in footer.repeating]
+        reader = pq.ParquetFile(_file(path), buffer_size=_BUFFER, pre_buffer=False, read_dictionary=repeating)
+        if reader.metadata.num_row_groups != len(footer.nested):
+            raise FooterError("another number of row groups at a second look")
+    except (OSError, pa.ArrowException, FooterError) as error:
         raise _broken(path, error) from error
+    return _Opened(reader, footer)
 
 
 def _file(path: Place) -> Any:
     """What Arrow opens: paths by itself, without the interpreter's lock."""
     return path if isinstance(path, Path) else pa.PythonFile(io.BufferedReader(open_bytes(path), _BUFFER), mode="r")
-
-
-def _has_dictionary(metadata: Any, name: str) -> bool:
-    """Whether a column has a dictionary page in some row group.
-
-    A few bytes of file may then say one large value for every row. Read as a dictionary it is in memory once, and the
-    rows are cut into batches by what they really are.
-    """
-    groups = (metadata.row_group(group) for group in range(metadata.num_row_groups))
-    columns = (group.column(i) for group in groups for i in range(metadata.num_columns))
-    return any(column.has_dictionary_page and column.path_in_schema == name for column in columns)
 
 
 def _broken(path: Place, error: Exception) -> ArchiveError:
@@ -158,7 +162,7 @@ def _broken(path: Place, error: Exception) -> ArchiveError:
 
 def _checked(path: Place) -> int:
     """Rows of a file whose columns are of the right types."""
-    reader = _open(path)
+    reader = _open(path).reader
     try:
         check_columns(_schema(reader, path), str(path))
         return int(reader.metadata.num_rows)
@@ -193,13 +197,12 @@ def check_columns(schema: Any, where: str) -> None:
                 raise ArchiveError(f"{where}: {trouble}; write it again with that type")
 
 
-def _rows_within(max_bytes: int, reader: Any, group: int, max_rows: int) -> int:
+def _rows_within(max_bytes: int, opened: _Opened, group: int, max_rows: int) -> int:
     """Rows that make about ``max_bytes``, by what the footer tells of the row group."""
-    about = reader.metadata.row_group(group)
+    about = opened.reader.metadata.row_group(group)
     per_row = about.total_byte_size // max(1, about.num_rows)
     # Lists cannot be read as dictionaries: any row of them may hold all that its column chunk does.
-    columns = [about.column(i) for i in range(about.num_columns)]
-    lists = sum(c.total_uncompressed_size for c in columns if c.has_dictionary_page and "." in c.path_in_schema)
+    lists = opened.footer.nested[group]
     return int(max(1, min(max_rows, max_bytes // max(1, per_row), _DECODED // max(1, lists))))
 
 
