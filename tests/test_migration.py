@@ -79,7 +79,7 @@ def test_of_many_that_bring_a_store_up_to_date_at_once_all_find_one_good_store(t
         "with Store.open(sys.argv[1]) as store: print(store.head, len(store.references()))"
     )
     command = [sys.executable, "-c", code, str(path)]
-    running = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    running = [subprocess.Popen(command, cwd=ROOT / "tests", stdout=subprocess.PIPE, text=True) for _ in range(4)]
     said = [process.communicate(timeout=60)[0] for process in running]
     assert {process.returncode for process in running} == {0}
     assert len(set(said)) == 1 and said[0].endswith(" 4\n")

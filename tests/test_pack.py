@@ -481,7 +481,7 @@ def test_a_pack_that_is_killed_ends_in_the_same_bytes(small_parts: None, tmp_pat
     kills = 0
     for after in (0.02, 0.05, 0.08, 0.11, 0.14, 0):
         code = subprocess.run(
-            [sys.executable, "-c", KILLED, archive, tmp_path / "out", str(after)], cwd=ROOT, check=False
+            [sys.executable, "-c", KILLED, archive, tmp_path / "out", str(after)], cwd=ROOT / "tests", check=False
         ).returncode
         if code == 0:
             break
@@ -544,7 +544,7 @@ def test_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path) -> None:
     for arguments in (("pack", archive), ("unpack", tmp_path / "p.parquet")):
         done = subprocess.run(
             [sys.executable, "-c", code, *map(str, arguments), "-o", tmp_path / "out"],
-            cwd=ROOT,
+            cwd=ROOT / "tests",
             capture_output=True,
             text=True,
             check=False,

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from attested_machine import Machine
-from conftest import ROOT, small_log
+from conftest import small_log
 from test_verify_quotes_cli import lay_out
 
 from pyverify.fleet import job, journal
@@ -160,8 +160,9 @@ def test_a_broken_journal_is_told(run: Any, fleet: Path, tmp_path: Path) -> None
 
 
 SCRIPT = """
-import json, os, sys, threading, time
+import json, os, signal, sys, threading, time
 from pyverify.cli.main import main
+signal.signal(signal.SIGINT, signal.default_int_handler)  # who runs the tests may have it ignored
 import pyarrow.parquet, pyarrow.compute, rich.console, rich.progress
 import pyverify.cli.verify
 from pyverify.fleet import folder, job, journal
@@ -195,7 +196,7 @@ class Runs:
     """Runs of ``verify`` in processes of their own, without waiting for imports each time."""
 
     def __init__(self) -> None:
-        command, environment = [sys.executable, "-c", SCRIPT], os.environ | {"PYTHONPATH": str(ROOT)}
+        command, environment = [sys.executable, "-c", SCRIPT], os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment)
 
@@ -345,7 +346,7 @@ def test_a_full_disk_is_told_and_leaves_nothing_half_written(run: Any, fleet: Pa
     )
     run("verify", fleet, *LOG_ONLY, *DAY_2, "-o", "whole.jsonl")
     size = (tmp_path / "whole.jsonl").stat().st_size
-    os.environ["PYTHONPATH"] = str(ROOT)
+    os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)
     for limit, part_rows in ((1_000, 4), (size - 100, 4), (size - 100, 10**6)):
         arguments = ("verify", fleet, *LOG_ONLY, *DAY_2, "-o", "v.jsonl", "--resume")
         command = [sys.executable, "-c", script, str(limit), str(part_rows), *map(str, arguments)]

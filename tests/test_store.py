@@ -190,7 +190,6 @@ def test_a_reader_sees_one_state_whatever_is_written(filled):
 
 _WRITER = """
 import datetime, hashlib, sys
-sys.path.append("tests")
 from test_baseline import baseline
 from pyverify import Store
 from pyverify.baseline.enrollment import Enrollment
@@ -216,7 +215,7 @@ def writers(filled: Place, names: str, rounds: int) -> list[subprocess.Popen]:
     """Processes that write to one store from the same moment on."""
     command = [sys.executable, "-c", _WRITER, filled.where, str(filled.key_file)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    started = [subprocess.Popen([*command, name, str(rounds)], cwd=ROOT, **pipes) for name in names]
+    started = [subprocess.Popen([*command, name, str(rounds)], cwd=ROOT / "tests", **pipes) for name in names]
     for process in started:
         assert process.stdout.readline() == "ready\n"
     for process in started:
