@@ -19,10 +19,13 @@ REPORTED = (
     "mkdir,mkdirat,link,linkat,symlink,symlinkat,chmod,fchmodat,rmdir"
 )
 BY_PATH = re.compile(r"(open|creat|mkdir|unlink|rename|chmod|fchmod|link|rmdir|truncate)(at)?2?\(")
-PATHS = re.compile(r'"((?:[^"\\]|\\.)*)"')
+PATHS = re.compile(r'(?:(?:\d+|AT_FDCWD)<([^>]*)>, )?"((?:[^"\\]|\\.)*)"')
+"""A name, and the folder that it is relative to where a call has one."""
 NOT_WRITING = re.compile(r"open(?:at2?)?\(.*O_RDONLY(?!.*(?:O_CREAT|O_TRUNC|O_TMPFILE))")
 # The C library asks the local cache of the user database, where there is one, who the user is that changes a store.
-USER_DATABASE = re.compile(r'socket\(AF_UNIX,|connect\(\d+, \{sa_family=AF_UNIX, sun_path="/var/run/nscd/socket"\}')
+USER_DATABASE = re.compile(
+    r'socket\(AF_UNIX,|connect\(\d+(?:<[^>]*>)?, \{sa_family=AF_UNIX, sun_path="/var/run/nscd/socket"\}'
+)
 
 
 def _strace_works() -> bool:
@@ -37,7 +40,20 @@ def _traced(command: list[str], tmp_path: Path, exits: int) -> list[str]:
     """System calls of a command, failed ones too, that could touch anything outside it."""
     trace, temporary = tmp_path / "trace", tmp_path / "tmp"
     temporary.mkdir(exist_ok=True)
-    strace = ["strace", "-f", "-qq", "-s", "4096", "-e", f"trace={REPORTED}", "-e", "signal=none", "-o", str(trace)]
+    strace = [
+        "strace",
+        "-f",
+        "-y",
+        "-qq",
+        "-s",
+        "4096",
+        "-e",
+        f"trace={REPORTED}",
+        "-e",
+        "signal=none",
+        "-o",
+        str(trace),
+    ]
     environment = {
         "PATH": "/usr/bin:/bin",
         "HOME": str(tmp_path / "home"),
@@ -60,7 +76,7 @@ def _outside(calls: list[str], allowed: tuple[Path, ...]) -> list[str]:
         if NOT_WRITING.match(call) or USER_DATABASE.match(call):
             continue
         if BY_PATH.match(call):
-            paths = [Path(path) for path in PATHS.findall(call)]
+            paths = [Path(folder, name) for folder, name in PATHS.findall(call)]
             if paths and all(
                 any(path.is_relative_to(top) for top in allowed) or path == Path("/dev/null") for path in paths
             ):
