@@ -332,3 +332,9 @@ def test_any_bytes_are_read_or_refused(data):
         read_runtime_policy(data)
     except PyverifyError:
         return
+
+
+@pytest.mark.parametrize("digits", [63, 65, 73, 1])
+def test_a_digest_with_an_odd_number_of_digits_is_none(digits):
+    with pytest.raises(UsageError, match="not a digest"):
+        read_runtime_policy(b"sha256:" + b"a" * digits + b"  /bin/sh\n")

@@ -129,7 +129,7 @@ def _read_lines(data: bytes, by_length: Mapping[int, str]) -> Iterator[Member]:
 def _member(path: bytes, text: str, by_length: Mapping[int, str], *, buffer: bool, where: str) -> Member:
     """A digest as policies write it, with or without its algorithm."""
     algorithm, colon, digest = text.rpartition(":")
-    if not _HEX.fullmatch(digest) or (not colon and len(digest) not in by_length):
+    if not _HEX.fullmatch(digest) or len(digest) % 2 or (not colon and len(digest) not in by_length):
         raise UsageError(f"{where}: {text[:140]!r} is not a digest in lower-case hexadecimal digits")
     return Member(path, kind_of(algorithm if colon else by_length[len(digest)], buffer=buffer), bytes.fromhex(digest))
 
