@@ -8,9 +8,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from pyverify.baseline import schema
+from pyverify.baseline.database import chunks
 from pyverify.baseline.identity import to_micros
 from pyverify.baseline.place import Place, Reached
-from pyverify.baseline.selection import chunks
 from pyverify.baseline.store import Store
 
 

@@ -9,10 +9,10 @@ import sqlalchemy as sa
 
 from pyverify.algorithms import banks_of
 from pyverify.baseline import schema
+from pyverify.baseline.database import chunks
 from pyverify.baseline.ima_rows import read_sets
 from pyverify.baseline.model import Allowed, Baseline, EventSequence, Origin, State, SupersededIma
 from pyverify.baseline.rows import parse_accepted, parse_profile, parse_sequence, parse_superseded
-from pyverify.baseline.selection import chunks
 from pyverify.baseline.supersede import Profile
 from pyverify.evidence.ima_set import ImaSet
 

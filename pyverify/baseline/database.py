@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from typing import Any, Final
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
 
@@ -15,6 +15,9 @@ _PATIENCE: Final = 60
 _LOCK: Final = int.from_bytes(b"pyverify")
 """The advisory lock that writers to a PostgreSQL database take: any number, as long as all take the same."""
 _BEGIN: Final = "begin"
+_CHUNK: Final = 500
+"""Values that one statement may name: SQLite allows 999 parameters in its oldest builds still about."""
+_T = TypeVar("_T")
 
 
 def connect(where: str) -> sa.Engine:
@@ -107,3 +110,9 @@ def _on_connect(connection: Any, _: object) -> None:
 
 def _on_begin(connection: sa.Connection) -> None:
     connection.exec_driver_sql(connection.get_execution_options().get(_BEGIN, "BEGIN"))
+
+
+def chunks(items: Sequence[_T]) -> Iterator[Sequence[_T]]:
+    """Pieces that one statement may name."""
+    for at in range(0, len(items), _CHUNK):
+        yield items[at : at + _CHUNK]

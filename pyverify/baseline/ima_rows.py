@@ -12,15 +12,13 @@ import numpy.typing as npt
 import sqlalchemy as sa
 
 from pyverify.baseline import schema
+from pyverify.baseline.database import chunks
 from pyverify.baseline.snapshot import Snapshot
 from pyverify.errors import StoreError
 from pyverify.evidence.ima_set import ImaSet, Member, digest_size
 
 _MEMBER: Final = struct.Struct(">QI")  # id of the path, kind; the digest follows
 _IDS: Final = "<u4"
-
-CHUNK: Final = 500
-"""Ids looked up in one statement: SQLite allows 999 parameters in its oldest builds still about."""
 
 Intern = Callable[[sa.Table, dict[bytes, dict[str, Any]]], dict[bytes, int]]
 """Adds the rows of a table that are not there yet: ids by their keys."""
@@ -98,8 +96,8 @@ def _by_id(connection: sa.Connection, table: sa.Table, ids: set[int]) -> dict[in
     """The keys of rows by their ids."""
     ordered = sorted(ids)
     found: dict[int, bytes] = {}
-    for at in range(0, len(ordered), CHUNK):
-        query = sa.select(table.c.id, table.c.key).where(table.c.id.in_(ordered[at : at + CHUNK]))
+    for part in chunks(ordered):
+        query = sa.select(table.c.id, table.c.key).where(table.c.id.in_(part))
         found |= {row.id: row.key for row in connection.execute(query)}
     return found
 

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any
 
 import sqlalchemy as sa
 
 from pyverify.baseline import schema
+from pyverify.baseline.database import chunks
 from pyverify.baseline.model import State
 from pyverify.errors import UsageError
-
-_T = TypeVar("_T")
-
-_CHUNK: Final = 500
-"""Names looked up in one statement: SQLite allows 999 parameters in its oldest builds still about."""
 
 Condition = sa.ColumnElement[bool]
 
@@ -44,12 +40,6 @@ class Selection:
             names = members_of(connection, self.cohort)
         for part in chunks(names):
             yield sa.and_(table.c.scope == "machine", table.c.id.in_(part))
-
-
-def chunks(items: Sequence[_T]) -> Iterator[Sequence[_T]]:
-    """Pieces that one statement may name."""
-    for at in range(0, len(items), _CHUNK):
-        yield items[at : at + _CHUNK]
 
 
 def members_of(connection: sa.Connection, cohort: str) -> list[str]:

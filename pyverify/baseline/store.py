@@ -15,13 +15,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Self
 
 import pyarrow as pa
 import sqlalchemy as sa
 
 from pyverify.baseline import anchor, database, heads, schema
-from pyverify.baseline.database import reason
+from pyverify.baseline.database import chunks, reason
 from pyverify.baseline.frozen import write_snapshot
 from pyverify.baseline.heads import Head
 from pyverify.baseline.identity import to_micros
@@ -33,9 +33,6 @@ from pyverify.baseline.rows import accepted_json, profile_body, profile_key, seq
 from pyverify.baseline.signing import PublicKey, Signer
 from pyverify.baseline.snapshot import Snapshot, baseline_facts
 from pyverify.errors import ReferencesError, StoreError
-
-_CHUNK: Final = 500
-"""Keys looked up in one statement: SQLite allows 999 parameters in its oldest builds still about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,7 +283,7 @@ def intern(
 
 def _look_up(connection: sa.Connection, table: sa.Table, keys: list[bytes]) -> dict[bytes, int]:
     ids: dict[bytes, int] = {}
-    for at in range(0, len(keys), _CHUNK):
-        query = sa.select(table.c.key, table.c.id).where(table.c.key.in_(keys[at : at + _CHUNK]))
+    for part in chunks(keys):
+        query = sa.select(table.c.key, table.c.id).where(table.c.key.in_(part))
         ids |= {bytes(row.key): row.id for row in connection.execute(query)}
     return ids
