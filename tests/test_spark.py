@@ -250,10 +250,9 @@ def test_the_command_line_says_the_same_with_either_engine(sample):
     command += ["--store", str(sample / "s.db"), "--as-of", "2026-11-01T12:00:00Z", "--format", "jsonl"]
     spark = ["--engine", "spark", "--master", "local[2]"]
     environment = {"PYTHONPATH": python_path(), "SPARK_LOCAL_IP": "127.0.0.1", "PATH": "/usr/bin:/bin"}
-    here, there = (
-        subprocess.run([*command, *more], capture_output=True, text=True, env=environment, timeout=300, check=False)
-        for more in ([], spark)
-    )
+    # Not from the checkout: there, -m would find the package's source, which has no core.
+    options = {"cwd": sample, "env": environment, "capture_output": True, "text": True, "timeout": 300}
+    here, there = (subprocess.run([*command, *more], check=False, **options) for more in ([], spark))
     assert (there.returncode, there.stdout) == (here.returncode, here.stdout), there.stderr
     assert here.returncode == 1 and len(here.stdout.splitlines()) > 20
     assert all(json.loads(line)["as_of"] == "2026-11-01T12:00:00Z" for line in there.stdout.splitlines())
