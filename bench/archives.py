@@ -33,6 +33,7 @@ def record_batches(boots: Iterable[Boot], rows: int) -> Iterator[pa.RecordBatch]
             "boot_seq": [boot.seq for boot in some],
             "collected_at": [boot.collected_at for boot in some],
             "event_log": [boot.log for boot in some],
+            "ima": [None if boot.ima is None else [{"format": "binary", "data": boot.ima}] for boot in some],
         }
         arrays = [
             pa.array(columns[field.name], field.type) if field.name in columns else pa.nulls(len(some), field.type)

@@ -24,6 +24,7 @@ class Boot:
     seq: int
     collected_at: datetime.datetime
     log: bytes
+    ima: bytes | None = None
 
 
 @dataclass(frozen=True)

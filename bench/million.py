@@ -10,38 +10,41 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
+
+import pyarrow as pa
 
 from bench import machine
 from bench.archives import record_batches
 from bench.baselines import AS_OF, POLICY, learn_into
 from bench.fleet import Fleet
+from bench.listed_fleet import ListedFleet
 from bench.plan import Plan
+from bench.quoted_fleet import QuotedFleet
 from bench.results import DifferentResultsError, Line
+from bench.signers import KINDS
 from bench.stages import stage_seconds
 from bench.worker import peak_mb
 from pyverify.algorithms import BY_NAME
+from pyverify.appraise.policy import Policy
 from pyverify.baseline.store import Store
 from pyverify.fleet.job import BATCH_BYTES, BATCH_ROWS, Summary, run
 
 _BENCH: Final = "million"
 _ROUNDS: Final = 100
+_STAGE_ROUNDS: Final = 4
 MEMORY_BAR_MB: Final = 1_000
 
 
 @dataclass(frozen=True)
-class Boots:
-    """The boots of a fleet as a source."""
+class Streamed:
+    """Boots as a source, made while they are read."""
 
-    fleet: Fleet
-
-    @property
-    def total(self) -> int:
-        """Rows."""
-        return len(self.fleet)
+    total: int
+    make: Callable[[int], Iterator[pa.RecordBatch]]
 
     def progress(self) -> tuple[int, int]:
         """Nobody looks."""
@@ -49,52 +52,92 @@ class Boots:
 
     def batches(
         self, *, max_rows: int = 256, max_bytes: int = 32 << 20, columns: Literal["keys"] | None = None
-    ) -> Iterator[Any]:
+    ) -> Iterator[pa.RecordBatch]:
         """Record batches of at most so many rows."""
         del max_bytes, columns
-        return record_batches(self.fleet.boots(), max_rows)
+        return self.make(max_rows)
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What machines send: their boots, the policy they are held against, and how many of the boots went wrong."""
+
+    fleet: Fleet | QuotedFleet
+    policy: Policy
+    changed: int
+
+    @classmethod
+    def of(cls, case: str, machines: int, rounds: int) -> Sent:
+        """A case by its name."""
+        if case == "quotes":
+            ecdsa = next(kind for kind in KINDS if kind.name == "ecdsa_p256")
+            return cls(QuotedFleet(ecdsa, machines, rounds), Policy.preset("archive"), 0)
+        fleet = (ListedFleet if case == "ima" else Fleet)(machines, rounds)
+        return cls(fleet, POLICY, sum(fleet.is_changed(one, rounds) for one in range(machines)))
+
+    def learn(self, store: Path) -> None:
+        """Makes a store with an active baseline for each machine, and their keys where they sign."""
+        if isinstance(self.fleet, QuotedFleet):
+            self.fleet.enroll(store, challenged=False)
+        else:
+            learn_into(store, self.fleet)
+
+    def source(self) -> Streamed:
+        """All boots."""
+        return Streamed(len(self.fleet), self._batches)
+
+    def _batches(self, rows: int) -> Iterator[pa.RecordBatch]:
+        if isinstance(self.fleet, QuotedFleet):
+            return (quoted for quoted, _ in self.fleet.batches(rows))
+        return record_batches(self.fleet.boots(), rows)
+
+
+CASES: Final = ("logs", "ima", "quotes")
 
 
 def million(plan: Plan) -> Iterator[Line]:
     """Boots a second, peak memory and the share of each stage; a million boots unless the plan has another fleet."""
     machines, rounds = (plan.boots // 10, _ROUNDS // 5) if plan.quick else (plan.boots, _ROUNDS)
-    fleet = Fleet(machines, rounds)
-    isa = machine.isa(tuple(BY_NAME))
+    for case in CASES:
+        yield from _of_case(case, machines, rounds)
+
+
+def _of_case(case: str, machines: int, rounds: int) -> Iterator[Line]:
+    isa, cores = machine.isa(tuple(BY_NAME)), machine.cores()
+    sent = Sent.of(case, machines, rounds)
     with tempfile.TemporaryDirectory() as name:
         store = Path(name, "store.db")
-        learn_into(store, fleet)
-        done = _in_own_process(store, fleet, machine.cores())
-    changed = sum(fleet.is_changed(one, rounds) for one in range(machines))
-    if done["outcomes"] != {"trusted": len(fleet) - changed, "untrusted": changed}:
-        raise DifferentResultsError(f"{done['outcomes']} of {len(fleet)} boots, {changed} of which went wrong")
-    case = f"all-{len(fleet)}-boots-of-{machines}-machines"
-    yield Line(_BENCH, f"{case}-job", isa, machine.cores(), len(fleet) / done["seconds"], "logs/s")
-    yield Line(_BENCH, f"{case}-peak", isa, machine.cores(), done["peak_mb"], "MB")
+        sent.learn(store)
+        done = _in_own_process(store, case, machines, rounds, cores)
+    boots = len(sent.fleet)
+    if done["outcomes"] != {"trusted": boots - sent.changed} | ({"untrusted": sent.changed} if sent.changed else {}):
+        raise DifferentResultsError(f"{case}: {done['outcomes']} of {boots} boots, {sent.changed} of which went wrong")
+    name = f"all-{case}-{boots}-boots-of-{machines}-machines"
+    yield Line(_BENCH, f"{name}-job", isa, cores, boots / done["seconds"], "boots/s")
+    yield Line(_BENCH, f"{name}-peak", isa, cores, done["peak_mb"], "MB")
     for stage, seconds in done["stages"].items():
-        share = seconds / sum(done["stages"].values())
-        yield Line(_BENCH, f"{case}-share-{stage}", isa, 1, share, "share")
+        yield Line(_BENCH, f"{name}-share-{stage}", isa, 1, seconds / sum(done["stages"].values()), "share")
 
 
-def _in_own_process(store: Path, fleet: Fleet, jobs: int) -> dict[str, Any]:
-    task = json.dumps([str(store), fleet.machines, fleet.rounds, jobs])
-    command = [sys.executable, "-m", "bench.million", task]
+def _in_own_process(store: Path, *task: Any) -> dict[str, Any]:
+    command = [sys.executable, "-m", "bench.million", json.dumps([str(store), *task])]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True, cwd=Path(__file__).parent.parent)
     found: dict[str, Any] = json.loads(done.stdout)
     return found
 
 
-def _work(store: str, machines: int, rounds: int, jobs: int) -> dict[str, Any]:
+def _work(store: str, case: str, machines: int, rounds: int, jobs: int) -> dict[str, Any]:
+    sent = Sent.of(case, machines, rounds)
     with Store.open(store) as opened:
         references = opened.references()
-    summary = Summary(POLICY.name, references.id, AS_OF)
+    summary = Summary(sent.policy.name, references.id, AS_OF)
     start = time.perf_counter()
-    source = Boots(Fleet(machines, rounds))
-    for _ in run(source, references=references, policy=POLICY, as_of=AS_OF, jobs=jobs, summary=summary):
+    for _ in run(sent.source(), references=references, policy=sent.policy, as_of=AS_OF, jobs=jobs, summary=summary):
         pass
     seconds = time.perf_counter() - start
     peak = peak_mb()
-    few = Boots(Fleet(machines, min(rounds, 4)))
-    stages = stage_seconds(few.batches(max_rows=BATCH_ROWS, max_bytes=BATCH_BYTES), references)
+    few = Sent.of(case, machines, min(rounds, _STAGE_ROUNDS)).source()
+    stages = stage_seconds(few.batches(max_rows=BATCH_ROWS, max_bytes=BATCH_BYTES), references, sent.policy)
     return {"seconds": seconds, "peak_mb": peak, "outcomes": dict(summary.outcomes), "stages": stages}
 
 

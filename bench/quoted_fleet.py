@@ -84,8 +84,8 @@ class QuotedFleet:
         """What a machine was asked before a boot."""
         return digest("sha256", f"{machine} {number}".encode())
 
-    def enroll(self, path: Path) -> None:
-        """Makes a store with baselines, keys and challenges."""
+    def enroll(self, path: Path, *, challenged: bool = True) -> None:
+        """Makes a store with baselines, keys and, where the quotes are to be fresh, challenges."""
         learn_into(path, self.fleet)
         keys, states, challenges = [], [], []
         with Store.open(str(path)) as store:
@@ -93,7 +93,7 @@ class QuotedFleet:
                 name = name_of(key.public) or b""
                 keys.append({"ak_name": name, "machine": boot.machine, "public": key.public, "since": 0})
                 states.append({"ak_name": name, **_ENROLLED})
-                for number in self._numbers:
+                for number in self._numbers if challenged else ():
                     asked = AS_OF - datetime.timedelta(minutes=self.rounds + 2 - number)
                     challenges.append(Challenge(name, self.nonce(machine, number), asked, boot.machine))
             # Rows as `Enrollment.enroll` writes them, which makes a change of its own of each.

@@ -98,11 +98,11 @@ def _primes(few: int) -> tuple[int, ...]:
 
 
 def _ecdsa(kind: Kind, number: int) -> Iterator[Signer]:
-    del number
+    """The same keys each time, so that another process has them too."""
     form: Any = hashes.SHA384() if kind.hash_name == "sha384" else hashes.SHA256()
     curve, known = (ec.SECP384R1(), P384) if kind.hash_name == "sha384" else (ec.SECP256R1(), P256)
-    while True:
-        key = ec.generate_private_key(curve)
+    for one in range(number):
+        key = ec.derive_private_key(int.from_bytes(digest("sha256", b"%d" % one)) >> 1, curve)
         point = key.public_key().public_numbers()
         yield Signer(_sign_ecdsa(key, form), _ecc(kind, known, point.x, point.y), _spki(key))
 

@@ -11,6 +11,7 @@ from pyverify.appraise import appraisal
 from pyverify.appraise.appraisal import Appraisal, verify_batches
 from pyverify.appraise.comparison import Comparison
 from pyverify.appraise.log_checks import forget
+from pyverify.appraise.policy import Policy
 from pyverify.baseline.references import References
 
 _READING: Final = "reading"
@@ -19,16 +20,21 @@ _STAGES: Final[dict[str, tuple[Place, ...]]] = {
     "checks": ((appraisal, "check_logs"),),
     "compare": ((Comparison, "compare"),),
     "ids": ((appraisal, "log_digests"), (appraisal, "evidence_ids")),
+    "quotes": ((appraisal, "sent_quotes"), (appraisal, "attest"), (appraisal, "replay_findings")),
+    "ima": ((appraisal, "judge_ima"),),
     "findings+columns": ((Appraisal, "__init__"), (Appraisal, "verdicts")),
 }
 """The last is all that the others are not."""
 
 
-def stage_seconds(batches: Iterable[Any], references: References) -> dict[str, float]:
-    """CPU seconds of each stage for logs that this process has not seen, and first of what the batches come from."""
+def stage_seconds(batches: Iterable[Any], references: References, policy: Policy = POLICY) -> dict[str, float]:
+    """CPU seconds of each stage for logs that this process has not seen, and first of what the batches come from.
+
+    Stages that there is nothing for take next to nothing.
+    """
     watch = Stopwatch(_READING)
     forget()
     with watch.watching(_STAGES):
-        for _ in verify_batches(batches, references=references, policy=POLICY, as_of=AS_OF):
+        for _ in verify_batches(batches, references=references, policy=policy, as_of=AS_OF):
             pass
     return {name: watch.seconds[name] for name in (_READING, *_STAGES)}
