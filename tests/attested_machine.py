@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
+import pytest
 from conftest import small_log
 from test_baseline import baseline
 from tpm_in_python import Key, Selection, SentQuote, Tpm, key
@@ -26,6 +27,7 @@ DEFAULT, ARCHIVE, LOG_ONLY = (Policy.preset(name) for name in ("default", "archi
 ALL_PCRS = tuple(range(24))
 NONCE = hashlib.sha256(b"what the verifier asked").digest()
 BANKS = ("sha256",)
+POLICIES = pytest.mark.parametrize("policy", [DEFAULT, ARCHIVE], ids=lambda policy: policy.name)
 
 
 @dataclass
@@ -180,3 +182,18 @@ def job(
         rows += batch.to_pylist()
     assert summary.rows == len(rows) == len(evidence)
     return rows
+
+
+def honest(kind="ecdsa_p256", **facts):
+    """A machine whose evidence is trusted as it is."""
+    machine = Machine(kind=kind, **facts)
+    assert trusted(machine.judge())
+    return machine
+
+
+def text_of(values):
+    """PCR values as tpm2_pcrread prints them: unsigned, under whatever names somebody likes."""
+    lines = []
+    for bank, pcrs in values.items():
+        lines += [f"{bank}:", *(f"  {pcr}: 0x{value.hex()}" for pcr, value in pcrs.items())]
+    return "\n".join(lines).encode()

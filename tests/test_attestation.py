@@ -15,6 +15,7 @@ from attested_machine import (
     HOUR,
     NONCE,
     NOW,
+    POLICIES,
     Machine,
     Rows,
     codes,
@@ -40,7 +41,6 @@ from pyverify.evidence.bundle import ImaList, Quote
 from pyverify.findings import Severity
 from pyverify.fleet.learn import learn
 
-POLICIES = pytest.mark.parametrize("policy", [DEFAULT, ARCHIVE], ids=lambda policy: policy.name)
 BOTH = ("sha256", "sm3_256")
 COMPARED_OR_TOLD = sum(1 << pcr for pcr in (*range(10), 11, 12, 13, 14))
 

@@ -8,15 +8,9 @@ from dataclasses import replace
 
 from attested_machine import ALL_PCRS, ARCHIVE, DEFAULT, NOW, Machine, job, references_of, store_of
 from quote_data import ecc_public, rsa_public, signature, sized
-from test_attestation_attacks import (
-    CHAINS,
-    MALFORMED,
-    ORDERS,
-    der,
-    minimal,
-    numbers_of,
-    pkcs1,
-)
+from test_attacks_keys import CHAINS
+from test_attacks_selection import MALFORMED
+from test_attacks_signatures import ORDERS, der, minimal, numbers_of, pkcs1
 from test_certificates import AK as AK_PURPOSE
 from test_certificates import MIDDLE, ROOT, leaf
 from tpm_in_python import KINDS, Key, key, rsa_key

@@ -18,11 +18,11 @@ from attested_machine import (
     references_of,
     rows_of,
     store_of,
+    text_of,
 )
 from conftest import small_log
 from log_editor import Log
 from store_tools import damage
-from test_attestation_attacks import text_of
 
 from catalogue.archives import archive, in_archive
 from catalogue.scenarios import booted, entry, judged, passes, refused
