@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 import pytest
+from baselines_by_hand import baseline
 from conftest import small_log
-from test_baseline import baseline
 from tpm_in_python import Key, Selection, SentQuote, Tpm, key
 
 from pyverify import Evidence, Policy, References, Store, Verdict, evidence_batch, verify, verify_batches

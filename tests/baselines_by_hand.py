@@ -19,11 +19,12 @@ from pyverify.baseline.model import (
 )
 from pyverify.evidence.ima_set import ImaSet, Member, kind_of
 
+BANKS = ["sha1", "sha256"]
 UNTIL = datetime.datetime(2026, 12, 24, 18, 30, 0, 250, tzinfo=datetime.UTC)
 COMPARED = (0, 2, 3, 4, 7, 8, 9, 11, 12, 13, 14)
 
 
-def of_log(log: bytes | None = None, name: str = "m", banks=("sha1", "sha256"), **changes) -> Baseline:
+def of_log(log: bytes | None = None, name: str = "m", banks=BANKS, **changes) -> Baseline:
     """The baseline of a machine that booted so."""
     parsed = EventLog.parse(log or small_log(list(banks)))
     fields = {
@@ -38,6 +39,11 @@ def of_log(log: bytes | None = None, name: str = "m", banks=("sha1", "sha256"), 
         "evidence_id": hash_of("sha256", name.encode()),
     }
     return Baseline(**(fields | changes))
+
+
+def baseline(machine: str = "m", log: bytes | None = None, **changes) -> Baseline:
+    """The same by the machine's name."""
+    return of_log(log, machine, **changes)
 
 
 def with_allowed(baseline: Baseline, pcr: int, *sequences: EventSequence) -> tuple:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import hash_of, replay_by_hand, shared
 from ima_by_hand import data_of, entry
-from test_ima_appraisal import AGGREGATE
+from ima_evidence import AGGREGATE
 
 from pyverify import Evidence, Policy, verify
 from pyverify.baseline.lifecycle import Lifecycle

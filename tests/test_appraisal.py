@@ -8,10 +8,10 @@ import struct
 
 import pyarrow as pa
 import pytest
+from baselines_by_hand import baseline
 from conftest import ALGORITHMS, DATA, entry, hash_of, image, no_action, small_log, spec_id
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_baseline import baseline
 
 from pyverify import EventLog, Evidence, Outcome, Policy, References, UsageError, evidence_batch, verify, verify_batches
 from pyverify.appraise.verdict import VERDICT_SCHEMA

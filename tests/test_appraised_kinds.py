@@ -6,9 +6,9 @@ import json
 import struct
 
 import pytest
+from baselines_by_hand import baseline
 from conftest import entry, hash_of, small_log, spec_id
 from test_appraisal import NOW, POLICY, codes
-from test_baseline import baseline
 
 from pyverify import Evidence, Outcome, References, verify
 

@@ -1,4 +1,4 @@
-"""Attacks by keys (SPEC section 10.3, 67, 68, 71, 75, 82, 84): unfit, bare, weak, off their curve, badly vouched for."""
+"""Attacks by keys (SPEC section 10.3, 67, 68, 71, 75, 82, 84): unfit, bare, weak, off their curve, badly certified."""
 
 from __future__ import annotations
 

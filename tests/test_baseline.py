@@ -6,30 +6,13 @@ import sqlite3
 
 import numpy as np
 import pytest
+from baselines_by_hand import BANKS, baseline
 from conftest import entry, hash_of, small_log
 from store_tools import damage_and_sign
 
 from pyverify import EventLog, References, ReferencesError, Store, StoreError
-from pyverify.baseline.model import Allowed, Baseline, State, event_sequences
+from pyverify.baseline.model import Allowed, State, event_sequences
 from pyverify.replay import replay
-
-BANKS = ["sha1", "sha256"]
-
-
-def baseline(machine="m", log=None, **changes):
-    parsed = EventLog.parse(log or small_log(BANKS))
-    fields = {
-        "scope": "machine",
-        "id": machine,
-        "version": 1,
-        "state": State.ACTIVE,
-        "allowed": tuple((Allowed(sequence),) for sequence in event_sequences(parsed)),
-        "log_banks": parsed.banks,
-        "quoted_banks": (),
-        "boot": "b",
-        "evidence_id": hash_of("sha256", machine.encode()),
-    }
-    return Baseline(**(fields | changes))
 
 
 def test_equal_sequences_have_one_key_and_others_another():

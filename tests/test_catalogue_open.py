@@ -7,7 +7,7 @@ import datetime
 import pytest
 from attested_machine import ARCHIVE, LOG_ONLY, NOW, Machine, codes, job, rows_of, store_of
 from catalogue.ima import FILES, HONEST, LOG, START
-from test_ima_appraisal import set_of
+from ima_evidence import set_of
 
 from pyverify.evidence.bundle import ImaList
 from pyverify.output.ear import ear

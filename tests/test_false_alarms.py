@@ -9,11 +9,11 @@ import log_editor
 import pytest
 import test_ima_appraisal as ima
 from attested_machine import DEFAULT, LOG_ONLY, NOW, Machine, codes, refused, rows_of, trusted
+from baselines_by_hand import baseline
 from cel_writers import cel_json, cel_tlv
 from conftest import DATA, replay_by_hand, shared
 from ima_by_hand import a_digest, data_of, entry
 from secure_boot_logs import EV_IPL, SECURE_BOOT_LOG, Editor
-from test_baseline import baseline
 from tpm_in_python import Tpm
 from varied_boots import (
     BANKS,

@@ -7,11 +7,11 @@ import sqlite3
 import numpy as np
 import pyarrow as pa
 import pytest
+from baselines_by_hand import baseline
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ima_by_hand import a_digest, aggregate, data_of, entry
 from store_tools import damage_and_sign
-from test_baseline import baseline
 
 from pyverify import References, ReferencesError, Store, StoreError
 from pyverify.baseline.ima_columns import NO_SET

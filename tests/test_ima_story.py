@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from conftest import hash_of, shared
 from ima_by_hand import a_digest, data_of, entry, walk
-from test_ima_appraisal import HONEST, VIOLATION
-from test_ima_appraisal import LOG as HONEST_LOG
+from ima_evidence import HONEST, VIOLATION
+from ima_evidence import LOG as HONEST_LOG
 
 from pyverify import Evidence, Policy, Store, verify
 from pyverify.evidence.bundle import ImaList

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
+from baselines_by_hand import BANKS, baseline
 from conftest import small_log
-from test_baseline import BANKS, baseline
 from test_lifecycle import ALL, NOW, OLD, WHO, kernel_edit
 
 from pyverify import EventLog, Evidence, Policy, Store, verify

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 from attested_machine import ARCHIVE, Machine
+from baselines_by_hand import baseline
 from conftest import entry, hash_of, small_log
+from ima_evidence import BANKS, LOG
 from learning import codes, high, judged, lay_out, learned, ran
-from test_baseline import baseline
-from test_ima_appraisal import BANKS, LOG
 from test_verify_quotes_cli import lay_out as lay_out_quoted
 
 from pyverify import Store, UsageError

@@ -7,9 +7,11 @@ from dataclasses import replace
 
 import pytest
 from attested_machine import ARCHIVE, Machine
+from baselines_by_hand import baseline
 from conftest import entry, small_log
 from ima_by_hand import a_digest, data_of
 from ima_by_hand import entry as ima_entry
+from ima_evidence import BANKS, LOG, set_of
 from learning import (
     NOW,
     WHO,
@@ -26,8 +28,6 @@ from learning import (
     recorded,
     rows_of,
 )
-from test_baseline import baseline
-from test_ima_appraisal import BANKS, LOG, set_of
 from test_learn_accept import MISMATCH_4, ODD_4
 from test_lifecycle import kernel_edit
 from test_verify_quotes_cli import lay_out as lay_out_quoted

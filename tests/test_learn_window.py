@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import shared, small_log
 from ima_by_hand import a_digest, data_of, entry
+from ima_evidence import BANKS, LOG, VIOLATION
 from learning import POLICY, assign, codes, high, judged, lay_out, learned, names_of, ran, ran_in, recorded, rows_of
-from test_ima_appraisal import BANKS, LOG, VIOLATION
 
 from pyverify import Policy, Store
 from pyverify.baseline.model import Origin, State

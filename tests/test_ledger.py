@@ -10,8 +10,8 @@ import threading
 import numpy as np
 import pyarrow as pa
 import pytest
+from baselines_by_hand import baseline
 from store_tools import damage_and_sign
-from test_baseline import baseline
 
 from pyverify import References, ReferencesError, Store, StoreError
 from pyverify.baseline import schema

@@ -5,8 +5,8 @@ from __future__ import annotations
 import datetime
 
 import pytest
+from baselines_by_hand import BANKS, baseline
 from conftest import entry, hash_of, small_log
-from test_baseline import BANKS, baseline
 
 from pyverify import EventLog, Store, UsageError
 from pyverify.baseline.edits import apply, edits

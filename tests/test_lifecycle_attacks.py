@@ -7,8 +7,8 @@ import datetime
 import pytest
 from attested_machine import DEFAULT, HOUR, Machine, stands, store_of
 from attested_machine import NOW as ASKED
+from baselines_by_hand import BANKS, baseline
 from conftest import entry, small_log
-from test_baseline import BANKS, baseline
 from test_lifecycle import ALL, NOW, OLD, WHO, kernel_edit, sequences
 from test_superseded import NEW_LOG, OLD_LOG, approve, job, store
 from tpm_in_python import Tpm

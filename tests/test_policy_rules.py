@@ -6,15 +6,15 @@ import datetime
 import json
 
 import pytest
+from baselines_by_hand import baseline
 from conftest import DATA, entry, small_log, spec_id
 from ima_by_hand import a_digest, data_of
 from ima_by_hand import entry as ima_entry
+from ima_evidence import HONEST, VIOLATION
+from ima_evidence import judge as judge_ima
+from ima_evidence import references as ima_references
 from secure_boot_logs import DRIVER_CONFIG, EFI_ACTION, GLOBAL, SECURE_BOOT_LOG, Editor, hashes, variable
 from test_appraised_kinds import ccel
-from test_baseline import baseline
-from test_ima_appraisal import HONEST, VIOLATION
-from test_ima_appraisal import judge as judge_ima
-from test_ima_appraisal import references as ima_references
 from test_policy import site, with_dbx
 
 from pyverify import Evidence, Outcome, Policy, References, verify

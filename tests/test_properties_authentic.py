@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ima_by_hand import a_digest, data_of, replay
 from ima_by_hand import entry as ima_entry
+from ima_evidence import set_of
 from learning import ran_in
 from test_event_data import gpt, variable
-from test_ima_appraisal import set_of
 from tpm_in_python import KINDS
 
 from pyverify.evidence.bundle import ImaList

@@ -12,9 +12,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from ima_by_hand import a_digest, data_of, replay
 from ima_by_hand import entry as ima_entry
+from ima_evidence import set_of
 from learning import ran_in
 from secure_boot_logs import SECURE_BOOT_LOG
-from test_ima_appraisal import set_of
 from tpm_in_python import KINDS, Tpm
 
 from pyverify import Evidence, References, Verdict, evidence_batch, verify, verify_batches

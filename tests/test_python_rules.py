@@ -5,8 +5,8 @@ from __future__ import annotations
 import datetime
 
 import pytest
+from baselines_by_hand import BANKS, baseline
 from conftest import small_log
-from test_baseline import BANKS, baseline
 
 from pyverify import Evidence, Policy, References, UsageError, verify
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 from attested_machine import ALL_PCRS, BANKS, Machine, codes, trusted
+from baselines_by_hand import baseline
 from conftest import DATA, hash_of, replay_by_hand, shared
 from ima_by_hand import a_digest, data_of, entry, walk
-from test_baseline import baseline
-from test_ima_appraisal import AGGREGATE, ATTACKS, FAULTS, FILES, HONEST, LOG, VIOLATION, judge, lamp, references, told
+from ima_evidence import AGGREGATE, ATTACKS, FAULTS, FILES, HONEST, LOG, VIOLATION, judge, lamp, references, told
 
 from pyverify import Evidence, Outcome, Policy, References, Store, UsageError, evidence_batch, verify, verify_batches
 from pyverify.appraise.policy_difference import differences

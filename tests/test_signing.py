@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from test_baseline import baseline
+from baselines_by_hand import baseline
 
 from pyverify import Store, StoreError
 from pyverify.baseline import anchor, signing

@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from attested_machine import DEFAULT, HOUR, NOW, Machine, store_of
+from baselines_by_hand import BANKS, baseline
 from conftest import small_log
 from spark_cluster import cluster, python_path, require_spark, session_on
 from spark_rules import slowly
-from test_baseline import BANKS, baseline
 from test_lifecycle import ALL, OLD, WHO, kernel_edit
 from test_lifecycle import NOW as APPROVED
 

@@ -8,8 +8,8 @@ import sys
 import pyarrow as pa
 import pytest
 from attested_machine import NOW
+from baselines_by_hand import BANKS, baseline
 from conftest import small_log
-from test_baseline import BANKS, baseline
 
 from pyverify import ArchiveError, Evidence, Policy, References, evidence_batch
 from pyverify.cli.main import main

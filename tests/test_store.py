@@ -18,9 +18,9 @@ from pathlib import Path
 import postgres
 import pytest
 import sqlalchemy as sa
+from baselines_by_hand import BANKS, baseline
 from conftest import ROOT, small_log
 from store_tools import damage
-from test_baseline import BANKS, baseline
 from test_enrollment import AK as AK_AREA
 from test_ima_baseline import SETS, sets_of
 from test_ledger import AK, NEW, NOW, OLD, QUOTE
@@ -190,7 +190,7 @@ def test_a_reader_sees_one_state_whatever_is_written(filled):
 
 _WRITER = """
 import datetime, hashlib, sys
-from test_baseline import baseline
+from baselines_by_hand import baseline
 from pyverify import Store
 from pyverify.baseline.enrollment import Enrollment
 from pyverify.baseline.identity import Challenge

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from baselines_by_hand import BANKS, baseline
 from conftest import hash_of, small_log
 from store_tools import damage
-from test_baseline import BANKS, baseline
 from test_enrollment import AK, OTHER_AK
 from test_ledger import NOW
 

@@ -6,8 +6,8 @@ import datetime
 from functools import partial
 
 import pytest
+from baselines_by_hand import BANKS, baseline
 from conftest import entry, small_log
-from test_baseline import BANKS, baseline
 from test_lifecycle import ALL, NOW, OLD, WHO, kernel_edit, sequences
 
 from pyverify import Evidence, Policy, Store, verify

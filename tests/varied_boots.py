@@ -6,9 +6,9 @@ import struct
 from dataclasses import replace
 from functools import lru_cache
 
+from baselines_by_hand import baseline
 from cel_writers import systemd_record
 from conftest import ALGORITHMS, entry, grub_text, hash_of, image, replay_by_hand, spec_id
-from test_baseline import baseline
 
 from pyverify import EventLog, References
 from pyverify.appraise.logged_pcr import LoggedPcr

@@ -8,8 +8,8 @@ from attested_machine import ALL_PCRS, DEFAULT, Machine
 from conftest import hash_of, replay_by_hand, small_log
 from ima_by_hand import a_digest, data_of, replay
 from ima_by_hand import entry as ima_entry
+from ima_evidence import set_of
 from learning import ran_in
-from test_ima_appraisal import set_of
 from test_runtime_policy_verdicts import digests_of, keylime, policy_by
 
 from catalogue.scenarios import Answer, Passed, entry, judged, refused

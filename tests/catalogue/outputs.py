@@ -14,9 +14,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from ima_by_hand import a_digest, data_of
 from ima_by_hand import entry as ima_entry
+from ima_evidence import HONEST
+from ima_evidence import judge as judge_list
 from test_decode import locators
-from test_ima_appraisal import HONEST
-from test_ima_appraisal import judge as judge_list
 from test_runtime_policy_verdicts import digests_of, keylime, policy_by
 
 from catalogue.scenarios import entry, judged, passes, refused

@@ -24,11 +24,11 @@ from attested_machine import (
 from conftest import DATA, hash_of
 from ima_by_hand import a_digest, data_of, replay
 from ima_by_hand import entry as ima_entry
+from ima_evidence import set_of
 from learning import ran_in
 from test_attacks_freshness import WRONG_NONCES
 from test_attacks_keys import UNFIT, with_attributes
 from test_attacks_order import BACKWARDS, START, in_turn
-from test_ima_appraisal import set_of
 from tpm_in_python import KINDS, RESTRICTED, Key, Tpm, key, marshalled
 
 from catalogue.scenarios import entry, judged, passes
