@@ -25,7 +25,7 @@ LIST = "binary_runtime_measurements"
 
 
 def ran(*entries: bytes) -> bytes:
-    """The IMA list of a boot of ``test_ima_appraisal.LOG`` in which this ran."""
+    """The IMA list of a boot of ``ima_evidence.LOG`` in which this ran."""
     return AGGREGATE + b"".join(entries)
 
 

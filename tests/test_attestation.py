@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
-import json
 from dataclasses import replace
 
 import pytest
@@ -17,9 +15,7 @@ from attested_machine import (
     NOW,
     POLICIES,
     Machine,
-    Rows,
     codes,
-    job,
     references_of,
     refused,
     rows_of,
@@ -27,19 +23,14 @@ from attested_machine import (
     store_of,
     trusted,
 )
-from conftest import entry, hash_of, shared, small_log
-from tpm_in_python import KINDS, Tpm, key
+from conftest import entry, hash_of, small_log
+from tpm_in_python import KINDS, Tpm
 
-from pyverify import EventLog, Evidence, Store, UsageError, verify
-from pyverify.appraise.attestation import MAX_QUOTES
-from pyverify.appraise.policy import KEY_LEVELS
+from pyverify import EventLog, UsageError
 from pyverify.appraise.verdict import Outcome
-from pyverify.baseline.enrollment import Enrollment
-from pyverify.baseline.identity import Challenge, EnrolledKey, KeyLevel
+from pyverify.baseline.identity import Challenge
 from pyverify.baseline.ledger import Ledger
-from pyverify.evidence.bundle import ImaList, Quote
 from pyverify.findings import Severity
-from pyverify.fleet.learn import learn
 
 BOTH = ("sha256", "sm3_256")
 COMPARED_OR_TOLD = sum(1 << pcr for pcr in (*range(10), 11, 12, 13, 14))
@@ -134,34 +125,6 @@ def test_values_beside_that_are_wrong_are_never_relied_on(policy):
     machine.tpm.extend(16, b"debug")
     assert trusted(machine.judge(policy=policy))
     assert refused(machine.judge(replace(machine.quote(), pcrs=others), policy=policy), "quote.digest")
-
-
-SPLITS = {
-    "by PCR": [[("sha256", range(8))], [("sha256", range(8, 24))]],
-    "overlapping": [[("sha256", range(12))], [("sha256", range(6, 24))]],
-    "one at a time": [[("sha256", (pcr,))] for pcr in (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 14)],
-    "one of them whole": [[("sha256", (0,))], [("sha256", range(24))]],
-    "the same twice": [[("sha256", range(24))], [("sha256", range(24))]],
-}
-
-
-@POLICIES
-@pytest.mark.parametrize("split", SPLITS.values(), ids=SPLITS.keys())
-def test_several_quotes_over_one_nonce_are_one_answer(split, policy, tmp_path):
-    machine = Machine()
-    quotes = [machine.quote(selection) for selection in split]
-    assert trusted(machine.judge(*quotes, policy=policy))
-    assert trusted(machine.judge(*quotes[::-1], policy=policy))
-    for left_out in range(len(split)):
-        rest = quotes[:left_out] + quotes[left_out + 1 :]
-        if split not in (SPLITS["one of them whole"], SPLITS["the same twice"]) and left_out not in (1, 5, 6):
-            assert refused(machine.judge(*rest, policy=policy), "quote.selection")
-    with store_of(tmp_path / "s", machine) as store:
-        evidence = machine.evidence(*quotes)
-        for _ in range(2):
-            assert [row["verdict"] for row in job(store, evidence, evidence, policy=policy)] == ["trusted"] * 2
-        again = [machine.evidence(*quotes[::-1]), machine.evidence(*quotes, quotes[0])]  # in any order, and repeated
-        assert [row["verdict"] for row in job(store, *again, policy=policy)] == ["trusted"] * 2
 
 
 @POLICIES
@@ -290,116 +253,6 @@ def test_events_that_a_kernel_leaves_out_of_its_log_are_known_by_the_quoted_valu
     assert refused(machine.judge(policy=policy), "replay.mismatch")
 
 
-LEVELS = list(KeyLevel)
-
-
-@POLICIES
-@pytest.mark.parametrize(("wanted", "level"), list(itertools.product(LEVELS, LEVELS)))
-def test_a_key_must_be_as_well_founded_as_the_policy_asks(wanted, level, policy):
-    machine = Machine(level=level)
-    verdict = machine.judge(policy=replace(policy, key=str(wanted)))
-    assert verdict.key == level
-    if level.rank >= wanted.rank:
-        assert trusted(verdict)
-        assert codes(stands(verdict)) == ({"key.first-use"} if level is KeyLevel.FIRST_USE else set())
-    else:
-        assert refused(verdict, "key.first-use" if level is KeyLevel.FIRST_USE else "policy.rule")
-
-
-def test_the_weakest_key_and_quote_count():
-    """Of two keys the group that proves most is relied on, and the other still has to be known and fresh."""
-    machine = Machine(kind="ecdsa_p256")
-    other = key("rsassa", "m")
-    known = [machine.enrolled(), EnrolledKey(other.name, "m", machine.enrolled().since, None, KeyLevel.CERTIFIED)]
-    asked = [*machine.challenges, Challenge(other.name, NONCE, NOW - HOUR, "m")]
-    references = machine.references(enrolled=known, challenges=asked)
-    low, high = machine.quote([("sha256", range(8))]), machine.quote([("sha256", range(8, 24))], kind=other)
-    assert refused(machine.judge(low, high, references=references), "quote.selection")
-    whole = machine.judge(low, machine.quote(kind=other), references=references)
-    assert trusted(whole) and (whole.key, whole.ak_name) == ("certified", other.name)
-    whole = machine.judge(machine.quote(), high, references=references)
-    assert trusted(whole) and (whole.key, whole.ak_name) == ("enrolled", machine.key.name)
-    assert len(whole.claims) == 2
-    partly = machine.references(enrolled=known)
-    assert refused(machine.judge(machine.quote(), high, references=partly), "quote.unfresh")
-    stale = machine.judge(low, machine.quote(kind=other), references=partly, policy=ARCHIVE)
-    assert trusted(stale, "quote-unfresh")
-
-
-def test_a_key_whose_counters_are_shifted_is_one_session_by_itself():
-    """Keys outside the endorsement hierarchy see resetCount with an offset (SPEC 8.5): no reason to refuse both."""
-    machine = Machine()
-    other = key("rsassa", "m")
-    known = [machine.enrolled(), EnrolledKey(other.name, "m", machine.enrolled().since)]
-    asked = [*machine.challenges, Challenge(other.name, NONCE, NOW - HOUR, "m")]
-    first = machine.quote()
-    machine.tpm.reset_count += 1_000
-    second = machine.quote(kind=other)
-    assert trusted(machine.judge(first, second, references=machine.references(enrolled=known, challenges=asked)))
-
-
-def test_a_pcr_that_moves_between_two_quotes_has_its_last_value():
-    machine = Machine()
-    low = machine.quote([("sha256", ALL_PCRS)])
-    machine.tpm.clock += 1
-    machine.tpm.extend(12, b"late")
-    late = machine.quote([("sha256", ALL_PCRS)])
-    for quotes in ([low, late], [late, low]):
-        assert refused(machine.judge(*quotes), "replay.unexplained")
-
-
-def test_of_quotes_of_two_boots_that_prove_as_much_the_later_counts():
-    """Keeping the quote of an earlier boot at hand does not help: what the machine is now is what it says last."""
-    machine = Machine()
-    before, references = machine.quote(), machine.references()
-    machine.tpm = Tpm.booted(small_log(["sha256"], command_line=b"evil"), clock=2_000, reset_count=8)
-    assert trusted(machine.judge(before, references=references))
-    for quotes in ([before, machine.quote()], [machine.quote(), before]):
-        assert refused(machine.judge(*quotes, references=references), "replay.mismatch")
-
-
-def test_more_quotes_than_anybody_sends():
-    machine = Machine()
-    many = [machine.quote()] * MAX_QUOTES
-    assert trusted(machine.judge(*many))
-    assert refused(machine.judge(*many, machine.quote()), "quote.format")
-    assert refused(machine.judge(*many, Quote(b"", b""), policy=ARCHIVE), "quote.format")
-
-
-def test_one_bad_quote_beside_a_good_one_is_not_passed_over():
-    machine = Machine()
-    good = machine.quote()
-    bad = {
-        "quote.signature": replace(good, sig=good.sig[:-1] + bytes([good.sig[-1] ^ 1])),
-        "quote.digest": replace(machine.quote(digest=bytes(32)), pcrs=None),
-        "quote.nonce": machine.quote(nonce=bytes(32)),
-        "key.unknown": machine.quote(kind=key("ecdsa_p256", "other")),
-        "quote.format": replace(good, msg=good.msg + b"\0"),
-        "quote.type": replace(good, msg=b"\0" + good.msg[1:]),
-    }
-    for code, one in bad.items():
-        for quotes in ([good, one], [one, good]):
-            assert refused(machine.judge(*quotes), code)
-            assert refused(machine.judge(*quotes, policy=ARCHIVE), code)
-
-
-@POLICIES
-@pytest.mark.parametrize("state", ["pending", "absent"])
-def test_without_a_baseline_an_honest_quote_is_unmeasured(state, policy):
-    machine = Machine()
-    known = [] if state == "absent" else [machine.baseline(state=state)]
-    references = machine.references(baselines=known)
-    (row,) = rows_of([machine.evidence()], references, policy)
-    assert (row["verdict"], row["attested"]) == ("unmeasured", "quote")
-    assert codes(row) == {f"baseline.{state}"}
-    assert masks(row, "pcrs_proven") == {"sha256": COMPARED_OR_TOLD}
-    (row,) = rows_of([machine.evidence(machine.quote(nonce=bytes(32)))], references, policy)
-    assert refused(row, "quote.nonce", f"baseline.{state}")
-    machine.tpm.extend(4, b"rootkit")
-    (row,) = rows_of([machine.evidence()], references, policy)
-    assert refused(row, "replay.mismatch")
-
-
 @POLICIES
 @pytest.mark.parametrize("log", [None, b""])
 def test_a_quote_without_a_log_is_unmeasured(log, policy):
@@ -440,96 +293,7 @@ def test_rows_of_a_batch_do_not_touch_each_other(policy):
     assert rows_of([], references, policy) == []
 
 
-def test_what_learning_remembers_of_quotes_is_required_afterwards(tmp_path):
-    machine = Machine(banks=("sha1", "sha256", "sha384"), quoted_banks=("sha256", "sha384"))
-    with Store.open(str(tmp_path / "s"), create=True) as store:
-        Enrollment(store).enroll("m", machine.key.public, at=NOW)
-        Ledger(store).add(machine.challenges)
-        first = machine.evidence(boot="b1", boot_seq=1)
-        (learned,) = learn(Rows([first]), store, policy=DEFAULT, activate=True, as_of=NOW)
-        assert (learned.state, learned.reasons) == ("active", ())
-        (facts,) = store.references().columns.to_pylist()
-        assert (facts["quoted_banks"], facts["log_banks"]) == (0b00110, 0b00111)
-        (row,) = job(store, first)
-        assert (row["verdict"], codes(row)) == ("trusted", {"baseline.learned-here"})
-        for number, bank in enumerate(("sha256", "sha384"), 1):
-            nonce = bytes([number]) * 32
-            Ledger(store).add([Challenge(machine.key.name, nonce, NOW - HOUR / 2, "m")])
-            fewer = machine.evidence(machine.quote([(bank, ALL_PCRS)], nonce))
-            for policy in (ARCHIVE, DEFAULT):
-                assert codes(job(store, fewer, policy=policy)[0], "high") == {"bank.missing"}
-
-
-REFUSED_TO_LEARN = {
-    "no quote": (lambda machine: machine.evidence(quotes=None), "quote.missing"),
-    "unknown key": (lambda machine: machine.evidence(machine.quote(kind=key("sm2", "x"))), "key.unknown"),
-    "wrong nonce": (lambda machine: machine.evidence(machine.quote(nonce=bytes(32))), "quote.nonce"),
-    "fewer PCRs": (lambda machine: machine.evidence(machine.quote([("sha256", range(8))])), "quote.selection"),
-    "another log": (
-        lambda machine: machine.evidence(event_log=small_log(["sha256"], command_line=b"x")),
-        "replay.mismatch",
-    ),
-}
-
-
-@POLICIES
-@pytest.mark.parametrize(("send", "code"), REFUSED_TO_LEARN.values(), ids=REFUSED_TO_LEARN.keys())
-def test_a_boot_that_is_not_well_attested_is_not_learned(send, code, policy, tmp_path):
-    machine = Machine()
-    with Store.open(str(tmp_path / "s"), create=True) as store:
-        Enrollment(store).enroll("m", machine.key.public, at=NOW)
-        Ledger(store).add(machine.challenges)
-        (learned,) = learn(Rows([send(machine)]), store, policy=policy, activate=True, as_of=NOW)
-        assert learned.state is None and code in {reason.code for reason in learned.reasons}
-        assert store.machines() == set()
-
-
-def test_levels_are_in_one_order():
-    assert ("none", *map(str, LEVELS)) == KEY_LEVELS
-
-
 def test_a_time_without_a_zone_is_refused():
     machine = Machine()
     with pytest.raises(UsageError):
         machine.judge(at=NOW.replace(tzinfo=None))
-
-
-# Recordings: TPMs that this project did not write
-
-
-def recorded_evidence(boot, quotes, handle):
-    folder = shared("recordings", boot)
-    ak_pub = (folder / "ak" / f"ak_{handle}.tpm2b").read_bytes()
-    sent = [
-        Quote(*((folder / "quotes" / f"{name}.{part}").read_bytes() for part in ("msg", "sig")), ak_pub,
-              (folder / "quotes" / f"{name}.pcrs").read_bytes())
-        for name in quotes
-    ]  # fmt: skip
-    machine = json.loads((folder / "scenario.json").read_text())
-    ima = [ImaList("binary", (folder / "ima" / "binary_runtime_measurements").read_bytes())]
-    evidence = Evidence("m", boot, (folder / "binary_bios_measurements").read_bytes(), quotes=sent, ima=ima)
-    return evidence, bytes.fromhex(machine["nonce"]), (folder / "ak" / f"ak_{handle}.name").read_bytes()
-
-
-RECORDED = [
-    ("01_m1_first_boot", "02_m1_reboot", ["rsa_sha256_0-23"], "rsa"),
-    ("60_sb_first_boot", "61_sb_reboot", ["rsa_sha256_0-23"], "rsa"),
-    ("80_sm3_all_banks", "81_sm3_all_banks_reboot", ["rsa_sha256_0-23"], "rsa"),
-]
-
-
-@pytest.mark.parametrize(("first", "second", "quotes", "handle"), RECORDED)
-def test_a_recorded_reboot_is_trusted_by_what_the_first_boot_was(first, second, quotes, handle, tmp_path):
-    one, nonce, name = recorded_evidence(first, quotes, handle)
-    two, next_nonce, same = recorded_evidence(second, quotes, handle)
-    assert name == same
-    with Store.open(str(tmp_path / "s"), create=True) as store:
-        Enrollment(store).enroll("m", one.quotes[0].ak_pub, at=NOW)
-        Ledger(store).add([Challenge(name, nonce, NOW - HOUR, "m"), Challenge(name, next_nonce, NOW, "m")])
-        (learned,) = learn(Rows([one]), store, policy=ARCHIVE, activate=True, as_of=NOW)
-        assert learned.state == "active"
-        (row,) = job(store, two)
-        assert (row["verdict"], row["attested"], codes(row, "high")) == ("trusted", "quote", set())
-        references = store.references()
-        assert trusted(verify(two, references=references, policy=DEFAULT, as_of=NOW))
-        assert refused(verify(one, references=references, policy=DEFAULT, as_of=NOW), "quote.unfresh")

@@ -2,62 +2,24 @@
 
 from __future__ import annotations
 
-import datetime
 import os
 import subprocess
 import sys
-import tarfile
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import ROOT, small_log
-from source_archives import FLEET, Tree, make, make_folder, make_tar, make_zip, read, tar_bytes
+from conftest import ROOT
+from packed_evidence import GOOD, LOG, REAL, by_boot, members, verdicts
+from source_archives import FLEET, Tree, make, make_folder, read
 
-from pyverify import Policy
-from pyverify.baseline.references import References
 from pyverify.errors import ArchiveError, OutputError, UsageError
-from pyverify.fleet import folder as folder_module
-from pyverify.fleet import limits
 from pyverify.fleet import pack as packing
-from pyverify.fleet.job import Summary, run
 from pyverify.fleet.pack import pack
 from pyverify.fleet.sources import open_source
 from pyverify.fleet.unpack import unpack
-
-LOG = "binary_bios_measurements"
-GOOD = small_log(["sha256"])
-NOW = datetime.datetime(2026, 11, 1, tzinfo=datetime.UTC)
-REAL: Tree = {
-    f"m{machine}/b{boot}": {
-        LOG: small_log(["sha1", "sha256"], command_line=b"quiet %d" % machine),
-        "ak.crt": b"certificate",
-        "evidence.json": b'{"boot_seq": %d, "collected_at": "2026-11-0%dT08:00:00Z"}' % (boot, boot),
-    }
-    for machine in range(3)
-    for boot in (1, 2)
-}
-
-
-def verdicts(archive: Path) -> list[dict[str, Any]]:
-    """Verdict rows but for where they are from."""
-    policy, references = Policy.preset("log-only"), References.of([])
-    found = []
-    summary = Summary(policy.name, references.id, NOW)
-    for batch in run(open_source(archive), references=references, policy=policy, as_of=NOW, jobs=1, summary=summary):
-        found += batch.drop_columns(["source"]).to_pylist()
-    return found
-
-
-def members(root: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
-
-
-def by_boot(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return sorted(rows, key=lambda row: (row["machine"] or "", row["boot"] or "", row["evidence_id"]))
 
 
 @pytest.mark.parametrize("kind", ["folder", "tar", "gz", "xz", "zst", "zip"])
@@ -135,215 +97,6 @@ def test_logs_that_repeat_are_a_dictionary(repeats: bool, encoded: bool, tmp_pat
     assert [row["event_log"] for row in read(tmp_path / "p.parquet")] == [tree[f"m{i:02}/b"][LOG] for i in range(40)]
 
 
-def _special(kind: bytes) -> tarfile.TarInfo:
-    info = tarfile.TarInfo("m/bad/" + LOG)
-    info.type, info.linkname = kind, "m/good/" + LOG
-    return info
-
-
-def _folder(root: Path) -> Path:
-    make_folder(root, {"m/good": {LOG: GOOD}, "z/good": {LOG: GOOD}})
-    (root / "m" / "bad").mkdir()
-    return root
-
-
-def _link(root: Path) -> Path:
-    (_folder(root) / "m" / "bad" / LOG).symlink_to("../good/" + LOG)
-    return root
-
-
-def _fifo(root: Path) -> Path:
-    os.mkfifo(_folder(root) / "m" / "bad" / LOG)
-    return root
-
-
-def _device(root: Path) -> Path:
-    (_folder(root) / "m" / "bad" / LOG).symlink_to("/dev/zero")
-    return root
-
-
-def _folder_as_member(root: Path) -> Path:
-    (_folder(root) / "m" / "bad" / LOG).mkdir()
-    return root
-
-
-def _dead_machine(root: Path) -> Path:
-    (_folder(root) / "n").symlink_to("nowhere")
-    return root
-
-
-def _too_deep(root: Path) -> Path:
-    (_folder(root) / "/".join("abcdefghijk")).mkdir(parents=True)
-    return root
-
-
-def _large(root: Path) -> Path:
-    (_folder(root) / "m" / "bad" / "ak.crt").write_bytes(bytes(limits.MEMBER_BYTES["ak_cert"] + 1))
-    return root
-
-
-def _many_quotes(root: Path) -> Path:
-    for number in range(1, limits.QUOTES + 2):
-        (_folder(root) if number == 1 else root).joinpath("m", "bad", f"quote.{number}.msg").write_bytes(b"")
-    return root
-
-
-def _twice_spelled(root: Path) -> Path:
-    for end in ("sm3", "sm3_256"):
-        (_folder(root) if end == "sm3" else root).joinpath("m", "bad", f"binary_runtime_measurements_{end}").touch()
-    return root
-
-
-def _facts(root: Path) -> Path:
-    (_folder(root) / "m" / "bad" / "evidence.json").write_bytes(b'{"boot_seq": true}')
-    return root
-
-
-def _names(root: Path) -> Path:
-    for name in ("a b", "x\\y", "\x1b[31m", "é" * 100):
-        place = root / name / "b"
-        place.mkdir(parents=True)
-        (place / LOG).write_bytes(b"log")
-    return _folder(root)
-
-
-def _tar(*items: Any) -> Any:
-    return lambda path: make_tar(path, [("m/good/" + LOG, GOOD), *items, ("z/good/" + LOG, GOOD)])
-
-
-def _zip(*items: Any) -> Any:
-    return lambda path: make_zip(path, [("m/good/" + LOG, GOOD), *items, ("z/good/" + LOG, GOOD)])
-
-
-def _damaged_zip(path: Path) -> Path:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
-        archive.writestr("m/bad/" + LOG, b"some log")
-        archive.writestr("z/good/" + LOG, GOOD)
-    path.write_bytes(path.read_bytes().replace(b"some log", b"same log", 1))
-    return path
-
-
-FAULTS = {
-    "link": _link,
-    "device": _device,
-    "fifo": _fifo,
-    "folder as member": _folder_as_member,
-    "dead machine": _dead_machine,
-    "too deep": _too_deep,
-    "large": _large,
-    "many quotes": _many_quotes,
-    "one list twice": _twice_spelled,
-    "evidence.json": _facts,
-    "names": _names,
-    **{f"tar {kind!r}": _tar((_special(kind), b"")) for kind in (tarfile.LNKTYPE, tarfile.SYMTYPE, tarfile.CHRTYPE)},
-    **{
-        f"{kind} {path}": pack_with((path + LOG, b"log"))
-        for kind, pack_with in (("tar", _tar), ("zip", _zip))
-        for path in ("../m/b/", "/m/b/", "m/../b/", "m/../../../b/", "m/../", "", "b/", "m\\b\\", "../../b/", "a/\n/")
-    },
-    "folder twice": _tar(("m/b/ak.crt", b"1"), ("n/b/ak.crt", b"1"), ("m/b/" + LOG, GOOD)),
-    "member twice": _tar(("m/b/" + LOG, b"1"), ("m/b/" + LOG, b"2")),
-    "zip that fails its checksum": _damaged_zip,
-}
-
-
-def _how_bad(rows: list[dict[str, Any]]) -> list[str]:
-    return sorted(row["verdict"] for row in rows)
-
-
-@pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_of_the_source_is_kept(fault: str, tmp_path: Path) -> None:
-    """The packed archive gives the same verdicts, with the same reasons; the unpacked one as many errors."""
-    archive = FAULTS[fault](tmp_path / "archive")
-    expected = verdicts(archive)
-    assert "error" in _how_bad(expected)
-    done = pack([open_source(archive)], tmp_path / "out")
-    assert done.unreadable == _how_bad(expected).count("error")
-    assert verdicts(tmp_path / "out") == expected
-    pack([open_source(tmp_path / "out")], tmp_path / "again.parquet")
-    assert verdicts(tmp_path / "again.parquet") == expected
-    unpack(open_source(tmp_path / "again.parquet"), tmp_path / "back")
-    assert _how_bad(verdicts(tmp_path / "back")) == _how_bad(expected)
-    inside = {path for path in tmp_path.rglob("*") if path.is_relative_to(tmp_path / "back")}
-    assert inside
-    assert {path.name for path in tmp_path.iterdir()} == {"archive", "out", "again.parquet", "back"}
-
-
-@pytest.mark.parametrize("error", ["changes", "denied", "vanishes"])
-def test_a_fault_that_comes_while_reading_is_kept(error: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    archive = _folder(tmp_path / "archive")
-    path = archive / "m" / "bad" / LOG
-    true_read, true_open = os.read, os.open
-
-    def changing(fd: int, size: int) -> bytes:
-        data = true_read(fd, size)
-        if data == b"before":
-            path.write_bytes(b"before and after")
-        return data
-
-    def failing(name: Any, *args: Any, **options: Any) -> int:
-        if name == LOG and Path(f"/proc/self/fd/{options['dir_fd']}").readlink().name == "bad":
-            raise (
-                PermissionError(13, "Permission denied") if error == "denied" else FileNotFoundError(2, "No such file")
-            )
-        return true_open(name, *args, **options)
-
-    found = []
-    for out in ("verdicts", "packed"):
-        path.write_bytes(b"before")
-        with monkeypatch.context() as patched:
-            if error == "changes":
-                patched.setattr(folder_module.os, "read", changing)
-            else:
-                patched.setattr(folder_module.os, "open", failing)
-            if out == "verdicts":
-                found = verdicts(archive)
-            else:
-                pack([open_source(archive)], tmp_path / out)
-    assert next(row["verdict"] for row in found) == "error"
-    assert verdicts(tmp_path / "packed") == found
-
-
-def test_a_recorded_fault_is_never_taken_lightly(tmp_path: Path) -> None:
-    """Whatever a file claims as a fault makes an error of the row; a wrong type is refused."""
-    odd = [
-        {"code": "quote.ignored", "hint": None},
-        {"code": None, "hint": "\x1b[31m"},
-        {"code": "evidence.name", "hint": "x"},
-        None,
-    ]
-    kind = pa.struct([("code", pa.string()), ("hint", pa.string())])
-    columns = {
-        "machine": ["a", "b", "c", "d"],
-        "boot": ["b"] * 4,
-        "event_log": pa.array([b"log"] * 4),
-        "fault": pa.array(odd, kind),
-    }
-    pq.write_table(pa.table(columns), tmp_path / "p")
-    rows = read(tmp_path / "p")
-    assert [row["fault"] and row["fault"]["code"] for row in rows] == [
-        "evidence.unreadable",
-        "evidence.unreadable",
-        "evidence.name",
-        None,
-    ]
-    assert [row["event_log"] for row in rows] == [None, None, None, b"log"]
-    assert "\x1b" not in rows[1]["fault"]["hint"]
-    assert [row["verdict"] for row in verdicts(tmp_path / "p")][:3] == ["error"] * 3
-    pq.write_table(pa.table(columns | {"fault": ["text"] * 4}), tmp_path / "p")
-    with pytest.raises(ArchiveError, match="column fault is"):
-        open_source(tmp_path / "p")
-
-
-def test_an_archive_that_breaks_off_leaves_no_output(tmp_path: Path) -> None:
-    data = tar_bytes(REAL)
-    (tmp_path / "t").write_bytes(data[: len(data) // 2 + 100])
-    with pytest.raises(ArchiveError):
-        pack([open_source(tmp_path / "t")], tmp_path / "out")
-    assert not (tmp_path / "out").exists()
-    assert not (tmp_path / "out.partial").exists()
-
-
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
     archive = make_folder(tmp_path / "archive", REAL)
     (tmp_path / "out").mkdir()
@@ -415,94 +168,6 @@ def test_other_samples_of_a_boot_are_unpacked_beside_it(tmp_path: Path) -> None:
     assert sorted(row["event_log"] for row in read(tmp_path / "out")) == [b"1", b"2", b"3"]
 
 
-def _large_fleet(root: Path) -> Path:
-    return make_folder(root, {f"m{i:03}/b": {LOG: bytes([i]) * 1000, "evidence.json": b"{}"} for i in range(200)})
-
-
-@pytest.fixture
-def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {"_BATCH_ROWS": 4, "_GROUP_ROWS": 10, "_PART_BYTES": 30_000}.items():
-        monkeypatch.setattr(packing, name, value)
-
-
-def test_an_interrupted_pack_goes_on_with_what_is_finished(small_parts: None, tmp_path: Path) -> None:
-    archive = _large_fleet(tmp_path / "archive")
-    pack([open_source(archive)], tmp_path / "whole")
-
-    def stop(rows: int) -> None:
-        if rows >= 100:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        pack([open_source(archive)], tmp_path / "out", watch=stop)
-    assert not (tmp_path / "out").exists()
-    finished = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out.partial").iterdir()}
-    assert sorted(finished) == ["part-00000.parquet", "part-00001.parquet", "part-00002.parquet"]
-    pack([open_source(archive)], tmp_path / "out")
-    now = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}
-    assert {name: now[name] for name in finished} == finished
-    assert members(tmp_path / "out") == members(tmp_path / "whole")
-    assert not (tmp_path / "out.partial").exists()
-
-
-def test_an_interrupted_pack_does_not_go_on_with_other_evidence(small_parts: None, tmp_path: Path) -> None:
-    archive = _large_fleet(tmp_path / "archive")
-
-    def stop(rows: int) -> None:
-        if rows >= 100:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        pack([open_source(archive)], tmp_path / "out", watch=stop)
-    with pytest.raises(ArchiveError, match="other evidence"):
-        pack([open_source(archive)], tmp_path / "out", by_date=True)
-    (archive / "m003" / "b" / LOG).write_bytes(b"another")
-    with pytest.raises(ArchiveError, match="other evidence"):
-        pack([open_source(archive)], tmp_path / "out")
-    assert not (tmp_path / "out").exists()
-
-
-KILLED = """
-import os, sys, threading, time
-from pathlib import Path
-from pyverify.fleet import pack as packing
-from pyverify.fleet.sources import open_source
-packing._BATCH_ROWS, packing._GROUP_ROWS, packing._PART_BYTES = 4, 10, 30_000
-after = float(sys.argv[3])
-if after:
-    threading.Thread(target=lambda: (time.sleep(after), os.kill(os.getpid(), 9)), daemon=True).start()
-packing.pack([open_source(sys.argv[1])], Path(sys.argv[2]), watch=lambda rows: time.sleep(0.003))
-"""
-
-
-def test_a_pack_that_is_killed_ends_in_the_same_bytes(small_parts: None, tmp_path: Path) -> None:
-    archive = _large_fleet(tmp_path / "archive")
-    pack([open_source(archive)], tmp_path / "whole")
-    kills = 0
-    for after in (0.02, 0.05, 0.08, 0.11, 0.14, 0):
-        code = subprocess.run(
-            [sys.executable, "-c", KILLED, archive, tmp_path / "out", str(after)], cwd=ROOT / "tests", check=False
-        ).returncode
-        if code == 0:
-            break
-        kills += 1
-        assert code == -9
-        assert not (tmp_path / "out").exists()
-    assert kills
-    assert members(tmp_path / "out") == members(tmp_path / "whole")
-
-
-def test_two_packs_at_once_are_refused(tmp_path: Path) -> None:
-    archive = make_folder(tmp_path / "archive", REAL)
-
-    def other(rows: int) -> None:
-        with pytest.raises(UsageError, match="another process"):
-            pack([open_source(archive)], tmp_path / "out")
-
-    pack([open_source(archive)], tmp_path / "out", watch=other)
-    assert len(read(tmp_path / "out")) == len(REAL)
-
-
 def test_many_days_keep_few_files_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"_GROUP_ROWS": 1, "_OPEN_PARTS": 2}.items():
         monkeypatch.setattr(packing, name, value)
@@ -527,7 +192,9 @@ def test_commands(run: Any, tmp_path: Path) -> None:
     assert len(members(tmp_path / "back")) == 36
     assert run("unpack", archive, "-o", archive / "within")[0] == 2
     assert run("pack", tmp_path / "nowhere", "-o", tmp_path / "q")[0] == 3
-    code, _, err = run("pack", _link(tmp_path / "bad"), "-o", tmp_path / "q", "--partition", "date")
+    bad = make_folder(tmp_path / "bad", {"m/good": {LOG: GOOD}, "m/bad": {}})
+    (bad / "m" / "bad" / LOG).symlink_to("../good/" + LOG)
+    code, _, err = run("pack", bad, "-o", tmp_path / "q", "--partition", "date")
     assert code == 0
     assert "1 of them could not be read" in err
 
