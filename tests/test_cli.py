@@ -15,8 +15,8 @@ from test_learn import lay_out
 
 from pyverify import EventLog
 from pyverify.appraise.verdict import VERDICT_SCHEMA
+from pyverify.cli.arguments import build_parser
 from pyverify.cli.demo import EXPECTED, SAMPLE
-from pyverify.cli.main import build_parser
 
 BANKS = ["sha1", "sha256"]
 LOG = small_log(BANKS)

@@ -16,7 +16,7 @@ from learning import POLICY, assign, codes, high, judged, lay_out, learned, name
 
 from pyverify import Policy, Store
 from pyverify.baseline.model import Origin, State
-from pyverify.cli.main import build_parser
+from pyverify.cli.arguments import build_parser
 from pyverify.fleet.learn_window import first_boots_of
 from pyverify.fleet.sources import open_source
 

@@ -12,7 +12,7 @@ from attested_machine import ALL_PCRS, Machine
 from conftest import shared, small_log
 from tpm_in_python import SentQuote, Tpm
 
-from pyverify.cli.main import build_parser
+from pyverify.cli.arguments import build_parser
 
 DAY_1, DAY_1_LATER, DAY_2, DAY_2_LATER, DAY_30 = (
     ("--as-of", f"2026-11-{day:02}T{hour:02}:00:00Z") for day, hour in ((1, 8), (1, 10), (2, 9), (2, 11), (30, 11))
