@@ -13,8 +13,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
-from pyverify.appraise.secure_boot import SecureBoot, secure_boot
+from pyverify.appraise.secure_boot import secure_boot
 from pyverify.appraise.secure_boot_rules import STRICT, Allowances
+from pyverify.appraise.secure_boot_state import SecureBoot
 from pyverify.evidence import event_types as types
 from pyverify.evidence import uefi
 from pyverify.evidence.event_data import describe

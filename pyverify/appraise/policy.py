@@ -12,6 +12,8 @@ from typing import Any, Final, Literal, Self
 
 from pyverify.algorithms import BY_NAME, PCRS, pcr_mask
 from pyverify.appraise.ima_rules import NamedRuntimePolicy
+from pyverify.appraise.policy_file import place, read_policy, read_preset
+from pyverify.appraise.policy_keys import as_toml, canonical_id
 from pyverify.appraise.secure_boot_rules import SecureBootRules
 from pyverify.errors import UsageError
 
@@ -103,8 +105,6 @@ class Policy:
         Raises:
             UsageError: no preset is called so.
         """
-        from pyverify.appraise.policy_file import read_preset
-
         if name not in PRESETS:
             there = f"there is {', '.join(PRESETS)}; a file is named with a / or with .toml at its end"
             raise UsageError(f"unknown policy {name!r}; {there}")
@@ -121,14 +121,17 @@ class Policy:
             UsageError: it is no TOML, has an unknown key, a value that is not allowed or rules that contradict each
                 other, or a file cannot be read. The message names the file, the line or key, and what is allowed.
         """
-        from pyverify.appraise.policy_file import read_policy
-
-        return cls(**read_policy(source))
+        try:
+            policy = cls(**read_policy(source))
+            if policy.name in PRESETS and policy.id != cls.preset(policy.name).id:
+                words = "that is a preset, which says otherwise; take another"
+                raise UsageError(f"[policy] name = {policy.name!r}: {words}")
+        except UsageError as error:
+            raise UsageError(f"{place(source)}: {error}") from None
+        return policy
 
     def to_toml(self) -> str:
         """The whole policy as a text that :meth:`read` takes, with what each key means."""
-        from pyverify.appraise.policy_keys import as_toml
-
         return as_toml(self)
 
     def with_rule(self, name: str, function: Refuse) -> Self:
@@ -165,9 +168,7 @@ class Policy:
     def id(self) -> bytes:
         """SHA-256 of the canonical form: of what the policy says, however it was written, with the contents of files
         that it names."""
-        from pyverify.appraise.policy_keys import canonical_id
-
-        return canonical_id(self)
+        return canonical_id(self, (rule.name for rule in self.rules))
 
     def _contradictions(self) -> Iterator[str]:
         """What makes the rules together impossible, or open where they look closed."""

@@ -14,7 +14,6 @@ from typing import Any, Final
 
 from pyverify.algorithms import BY_NAME, PCRS
 from pyverify.appraise.ima_rules import NamedRuntimePolicy
-from pyverify.appraise.policy import PRESETS, Policy
 from pyverify.appraise.policy_keys import KEYS, UNITS, Key
 from pyverify.appraise.secure_boot_rules import Allowances, MinimumDbx, SecureBootRules
 from pyverify.errors import UsageError
@@ -43,7 +42,7 @@ _LATER: Final = {"[ima] signature_keys": "signatures of IMA entries are not judg
 """Keys that are known by name and have no effect yet."""
 
 Fields = dict[str, Any]
-"""What a :class:`Policy` is made of, by the names of its attributes."""
+"""What a policy is made of, by the names of its attributes."""
 
 
 class _Unfit(Exception):
@@ -58,32 +57,27 @@ def _preset(name: str) -> Fields:
 
 def read_preset(name: str) -> Fields:
     """The fields of a preset. Its text leaves nothing out."""
-    return dict(_preset(name))
+    return _nested(_preset(name))
 
 
 def read_policy(source: str | Path) -> Fields:
-    """The fields of a policy from its text or file; see :meth:`Policy.read`."""
+    """The fields of a policy from its text or file.
+
+    Raises:
+        UsageError: it cannot be read, or says what no policy may. It does not say of which policy: see :func:`place`.
+    """
     if isinstance(source, str):
-        return _read(source, None, "the policy's text")
-    where = f"policy {escape(str(source))}"
+        return _nested(_fields(_parse(source), None, _preset("default")))
     try:
         text = _bytes(source, MAX_BYTES).decode()
     except UnicodeDecodeError as error:
-        raise UsageError(f"{where}: it is not UTF-8 (at byte {error.start})") from None
-    except UsageError as error:
-        raise UsageError(f"{where}: {error}") from None
-    return _read(text, source.parent, where)
+        raise UsageError(f"it is not UTF-8 (at byte {error.start})") from None
+    return _nested(_fields(_parse(text), source.parent, _preset("default")))
 
 
-def _read(text: str, folder: Path | None, where: str) -> Fields:
-    try:
-        fields = _fields(_parse(text), folder, Policy.preset("default"))
-        policy = Policy(**fields)
-        if policy.name in PRESETS and policy.id != Policy.preset(policy.name).id:
-            raise UsageError(f"[policy] name = {policy.name!r}: that is a preset, which says otherwise; take another")
-    except UsageError as error:
-        raise UsageError(f"{where}: {error}") from None
-    return fields
+def place(source: str | Path) -> str:
+    """What messages call a policy."""
+    return "the policy's text" if isinstance(source, str) else f"policy {escape(str(source))}"
 
 
 def _parse(text: str) -> dict[str, Any]:
@@ -97,8 +91,9 @@ def _parse(text: str) -> dict[str, Any]:
         raise UsageError(f"it is no TOML: {escape(str(error))}") from None
 
 
-def _fields(sections: dict[str, Any], folder: Path | None, default: Policy | None) -> Fields:
-    """The fields that a text gives, and of ``default`` those that it leaves out; without one it must give all."""
+def _fields(sections: dict[str, Any], folder: Path | None, default: Fields | None) -> Fields:
+    """A value for the field of each key: what a text gives, and of ``default`` what it leaves out; without one it must
+    give all."""
     _refuse_unknown(sections)
     fields: Fields = {}
     for key in KEYS:
@@ -117,8 +112,8 @@ def _fields(sections: dict[str, Any], folder: Path | None, default: Policy | Non
         elif default is None or key.field == "name":
             raise UsageError(f"{key} is missing; it is {key.allowed}")
         else:
-            fields[key.field] = key.value(default)
-    return _nested(fields)
+            fields[key.field] = default[key.field]
+    return fields
 
 
 _UNSET: Final[Fields] = {"secure_boot.minimum_dbx": None, "secure_boot.minimum_sbat": (), "ima_runtime_policy": None}
@@ -137,6 +132,7 @@ _WITHOUT_EFFECT: Final[Fields] = {
 
 def _nested(fields: Fields) -> Fields:
     """The fields with those of Secure Boot as rules."""
+    fields = dict(fields)
     allow = Allowances(
         empty_dbx=fields.pop("secure_boot.allow.empty_dbx"),
         dma_protection_off=fields.pop("secure_boot.allow.dma_protection_off"),

@@ -1,22 +1,22 @@
-"""The keys of a policy's text: what each means, and how a policy's value of it is written."""
+"""The keys of a policy's text: what each means, and how a policy's value of it is written.
+
+A policy is here whatever has an attribute for the field of each key.
+"""
 
 from __future__ import annotations
 
 import datetime
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from pyverify.algorithms import BY_NAME
 from pyverify.appraise.ima_rules import NamedRuntimePolicy
 from pyverify.appraise.secure_boot_rules import MinimumDbx
 from pyverify.evidence.sbat import SbatRow
-
-if TYPE_CHECKING:
-    from pyverify.appraise.policy import Policy
 
 UNITS: Final = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 """Seconds of the units that a duration may be given in."""
@@ -26,7 +26,7 @@ _TWO_DAYS: Final = 2 * UNITS["d"]  # "24h" says better than "1d" that hours coun
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One key: ``field`` is where a :class:`Policy` has it, ``allowed`` and ``means`` are for people."""
+    """One key: ``field`` is where a policy has it, ``allowed`` and ``means`` are for people."""
 
     section: str
     name: str
@@ -40,11 +40,11 @@ class Key:
     def __str__(self) -> str:
         return f"[{self.section}] {self.name}"
 
-    def value(self, policy: Policy) -> Any:
+    def value(self, policy: object) -> Any:
         """What a policy has here."""
         return attrgetter(self.field)(policy)
 
-    def counts(self, policy: Policy) -> bool:
+    def counts(self, policy: object) -> bool:
         """Whether it has an effect in a policy."""
         return self.counts_with is None or getattr(policy, self.counts_with[0]) in self.counts_with[1]
 
@@ -199,7 +199,7 @@ KEYS: Final = (
 )
 
 
-def document(policy: Policy) -> dict[str, dict[str, Any]]:
+def document(policy: object) -> dict[str, dict[str, Any]]:
     """A policy by section and key, in the values of its text; keys without an effect are left out."""
     sections: dict[str, dict[str, Any]] = {}
     for key in KEYS:
@@ -209,16 +209,24 @@ def document(policy: Policy) -> dict[str, dict[str, Any]]:
     return sections
 
 
-def canonical_id(policy: Policy) -> bytes:
-    """SHA-256 of the canonical form of a policy: its document with the contents of files in place of their names."""
+def canonical_id(policy: object, rules: Iterable[str]) -> bytes:
+    """SHA-256 of the canonical form of a policy: its document with the contents of files in place of their names, and
+    the names of its rules in Python."""
     facts: dict[str, Any] = document(policy)
-    if policy.secure_boot.minimum_dbx is not None:
-        facts["secure_boot"]["minimum_dbx"] = entries_digest(policy.secure_boot.minimum_dbx).hex()
-    if policy.ima_runtime_policy is not None:
-        facts["ima"]["runtime_policy"] = policy.ima_runtime_policy.sha256.hex()
-    if policy.rules:
-        facts["rules"] = sorted(rule.name for rule in policy.rules)
+    for key in KEYS:
+        contents = _digest(key.value(policy))
+        if contents is not None:
+            facts[key.section][key.name] = contents.hex()
+    if names := sorted(rules):
+        facts["rules"] = names
     return hashlib.sha256(json.dumps(facts, sort_keys=True, separators=(",", ":")).encode()).digest()
+
+
+def _digest(value: Any) -> bytes | None:
+    """What stands for the contents of a file that a policy names; None for any other value."""
+    if isinstance(value, MinimumDbx):
+        return entries_digest(value)
+    return value.sha256 if isinstance(value, NamedRuntimePolicy) else None
 
 
 def entries_digest(dbx: MinimumDbx) -> bytes:
@@ -227,7 +235,7 @@ def entries_digest(dbx: MinimumDbx) -> bytes:
     return hashlib.sha256(json.dumps(revoked, separators=(",", ":")).encode()).digest()
 
 
-def as_toml(policy: Policy) -> str:
+def as_toml(policy: object) -> str:
     """The text of a policy with a comment a key; keys that are not set, or have no effect, are comments."""
     lines: list[str] = []
     written = document(policy)
@@ -245,14 +253,14 @@ def as_toml(policy: Policy) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _contents(key: Key, policy: Policy) -> str:
+def _contents(key: Key, policy: object) -> str:
     """How much a file has that a policy names, and what hash stands for it in the policy's id."""
     value = key.value(policy)
-    if isinstance(value, MinimumDbx):
-        return f" (now {len(value.entries):,}, SHA-256 {entries_digest(value).hex()})"
-    if isinstance(value, NamedRuntimePolicy):
-        return f" (now {len(value.rules.allowed):,}, SHA-256 {value.sha256.hex()})"
-    return ""
+    digest = _digest(value)
+    if digest is None:
+        return ""
+    entries = value.entries if isinstance(value, MinimumDbx) else value.rules.allowed
+    return f" (now {len(entries):,}, SHA-256 {digest.hex()})"
 
 
 def _literal(value: Any) -> str:

@@ -6,10 +6,10 @@ All of it says what the *log* says: whether its digests are what the machine mea
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -21,21 +21,16 @@ from pyverify.appraise.secure_boot_events import (
     MEASURED_PCRS,
     SECURE_BOOT,
     SHIM_PCR,
-    Authority,
     SecureBootEvents,
 )
 from pyverify.appraise.secure_boot_rules import NO_RULES, STRICT, Allowances, SecureBootRules
+from pyverify.appraise.secure_boot_state import SecureBoot, State
 from pyverify.errors import UsageError
 from pyverify.evidence import uefi
 from pyverify.evidence.event_types import EV_NO_ACTION
 from pyverify.evidence.eventlog import Event, EventLog
-from pyverify.evidence.sbat import SbatRow
 from pyverify.evidence.scanned import ScannedLogs
-from pyverify.evidence.signature_databases import Signature
 from pyverify.findings import Finding, Severity
-
-State = Literal["enabled", "disabled", "not-initialised", "ambiguous", "unknown"]
-Database = tuple[Signature, ...] | None
 
 _STATES: Final[dict[bytes, State]] = {b"\1": "enabled", b"\0": "disabled", b"": "not-initialised"}
 _AGAINST: Final = ("secureboot.ambiguous", "secureboot.authority", "secureboot.debug")
@@ -45,43 +40,6 @@ _X509_PK_OVERHEAD: Final = 28 + 16  # EFI_SIGNATURE_LIST and the owner's GUID, b
 # than any real machine has are judged again each time, so that the cache never holds more than 128 MiB.
 _CACHED_BOARDS: Final = 512
 _CACHED_BYTES: Final = 1 << 18
-
-
-@dataclass(frozen=True, slots=True)
-class SecureBoot:
-    """What PCR 7 and 14 say of one boot. A database is None where none was measured, or none that can be read."""
-
-    enabled: bool
-    """True only if every rule of SPEC section 5.2 holds."""
-    state: State
-    """What the SecureBoot variable says: ``ambiguous`` where the events can be read in more than one way, ``unknown``
-    where no such variable was measured (a BIOS, or firmware that leaves it out)."""
-    event: int | None
-    """Number of the event that measured the SecureBoot variable."""
-    pk: Database
-    kek: Database
-    db: Database
-    dbx: Database
-    dbt: Database
-    dbr: Database
-    authorities: tuple[Authority, ...]
-    """What images were verified by, in order."""
-    shim_validates: bool | None
-    """Whether shim verifies what it starts (MokSBState); None where no shim ran. It is no part of ``enabled``."""
-    mok_list: dict[str, bytes]
-    """Digests by bank of what PCR 14 calls MokList: its content is in no log, and the name is a hint."""
-    mok_list_x: dict[str, bytes]
-    """The same of MokListX."""
-    sbat_level: str | None
-    """shim's SbatLevel as measured; None where there is none that can be read."""
-    sbat_rows: tuple[SbatRow, ...]
-    sbat_event: int | None
-    """Number of the event that measured it."""
-    debug: bool
-    """The firmware was in its debug mode."""
-    dma_protection_off: bool
-    """Protection against devices' access to memory was off or weakened."""
-    findings: tuple[Finding, ...]
 
 
 def secure_boot(log: EventLog, verified: Sequence[int], allow: Allowances = STRICT) -> SecureBoot:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from pyverify.appraise.secure_boot_state import SecureBoot
 from pyverify.evidence.sbat import SbatRow, sbat_at_least
 from pyverify.evidence.signature_databases import Signature, dbx_covers
 from pyverify.findings import Finding, Severity
-
-if TYPE_CHECKING:
-    from pyverify.appraise.secure_boot import SecureBoot
 
 _PCR: Final = 7
 

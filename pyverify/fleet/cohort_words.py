@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from pyverify.appraise.boot_summary import BootSummary, Item, summarise
-from pyverify.appraise.secure_boot import SecureBoot
+from pyverify.appraise.secure_boot_state import SecureBoot
 from pyverify.baseline.cohorts import NormalBoot
 from pyverify.evidence.text import escape
 
