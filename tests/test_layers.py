@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 from conftest import ROOT
@@ -40,7 +41,8 @@ def _imports(path: Path):
             if node.module == "pyverify":
                 yield from (_home_of(alias.name) for alias in node.names)
             else:
-                yield node.module.removeprefix("pyverify.")
+                module = node.module.removeprefix("pyverify.")
+                yield from {module, *(f"{module}.{alias.name}" for alias in node.names)}
         if isinstance(node, ast.Import):
             yield from (a.name.removeprefix("pyverify.") for a in node.names if a.name.startswith("pyverify."))
         assert not (isinstance(node, ast.ImportFrom) and node.level), f"{path}: relative import"
@@ -64,6 +66,15 @@ def test_imports_go_down_only():
             assert RANK[target] > RANK[layer] or target == layer, f"{path}: {layer} imports {name}"
             seen += 1
     assert seen > 50
+
+
+def test_no_imports_go_in_a_circle():
+    """Those within functions count too."""
+    paths = {path.relative_to(PACKAGE).with_suffix(""): path for path, _ in _modules()}
+    modules = {".".join(place.parts).removesuffix(".__init__"): path for place, path in paths.items()}
+    graph = {name: {other for other in _imports(path) if other in modules} - {name} for name, path in modules.items()}
+    assert sum(map(len, graph.values())) > 500
+    TopologicalSorter(graph).prepare()  # raises CycleError
 
 
 def test_the_lowest_layer_imports_nothing_above_it():
