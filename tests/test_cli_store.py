@@ -28,7 +28,7 @@ def test_a_store_that_is_whole(run):
     assert run("enroll", "m", "ak.pub", "--anchor", "anchor")[0] == 0
     code, out, _ = run("baseline", "verify-store", "--anchor", "anchor")
     assert code == 0
-    assert out.startswith("verified: 1 changes\n") and ", pinned)" in out and "note" not in out
+    assert out.startswith("verified: 1 change\n") and ", pinned)" in out and "note" not in out
     code, out, _ = run("baseline", "verify-store", "--format", "json")
     facts = json.loads(out)
     assert code == 0

@@ -80,7 +80,7 @@ def test_nobody_is_1_and_a_boot_that_could_not_be_searched_makes_it_3(run, tmp_p
     open_ = make("folder", tmp_path / "open", {**FLEET, **tree(web3__b1=LOG[:-5])})
     code, out, err = run("hunt", open_, "--event", "absent")
     assert (code, out) == (3, "")
-    assert "1 boots could not be searched, or not all of them: they may be hits" in err
+    assert "1 boot could not be searched, or not all of them: they may be hits" in err
     assert "web3  b1  log.truncated" in err
     assert run("hunt", open_, "--event", "quiet")[0] == 0
 
@@ -103,7 +103,7 @@ def test_a_dbx_is_told_by_its_kinds(run, tmp_path):
     update.write_bytes(signature_list(RSA2048_LIST, bytes(256)))
     code, out, err = run("hunt", archive, "--dbx", update)
     assert (code, out) == (3, "")
-    assert "NOT LOOKED FOR: 1 entries of type RSA2048" in err
+    assert "NOT LOOKED FOR: 1 of type RSA2048" in err
 
 
 @pytest.mark.parametrize(

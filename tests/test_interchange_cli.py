@@ -145,7 +145,7 @@ def test_a_reference_state_vouches_for_first_boots(run, tmp_path):
     words = ("baseline", "import", state, "--format", "keylime-refstate", "--reason", "golden", "--store", store)
     assert run(*words)[0] == 2  # it says nothing of which machine
     code, out, err = run(*words, "--archive", tmp_path / "fleet", "--policy", "log-only", "--activate")
-    assert (code, err.split(" · ")[0].startswith("1 baselines imported")) == (0, True)
+    assert (code, err.split(" · ")[0].startswith("1 baseline imported")) == (0, True)
     assert "evil  refused: " in out
     assert "good  learned, with " in out
     rows = json.loads(run("baseline", "list", "--store", store, "--format", "json")[1])

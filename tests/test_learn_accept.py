@@ -182,7 +182,7 @@ def test_on_the_command_line(run, tmp_path, monkeypatch):
     assert code == 2 and "--reason" in err
     accept = ("--accept", "event.data-mismatch:4", "--accept", "separator.duplicate:2", "--reason", "known firmware")
     code, out, err = run("learn", "a", *common, "--activate", *accept)
-    assert (code, out) == (0, "") and "1 baselines learned (active)" in err
+    assert (code, out) == (0, "") and "1 baseline learned (active)" in err
     code, out, _ = run("verify", "a", *common)
     assert code == 1
     assert [line.split()[2] for line in out.splitlines()[:3]] == ["trusted", "trusted", "untrusted"]

@@ -392,7 +392,7 @@ def test_on_the_command_line(run, tmp_path, monkeypatch, store):
     code, out, err = run("learn", "a", *common, "--cohort", "web", "--activate")
     assert code == 0
     assert "w2  1  refused: log.truncated" in out
-    assert "1 baseline learned (active), from 1 machines" in err and "1 assigned machines not in the archive" in err
+    assert "1 baseline learned (active), from 1 machine" in err and "1 assigned machine not in the archive" in err
     assert "left alone" in run("learn", "a", *common, "--cohort", "web")[2]
     assert run("learn", "a", *common, "--cohort", "db")[0] == 2
     boots = {("w3", "1"): (LOG, ran(A)), ("w3", "2"): (LOG, ran(C)), ("w1", "1"): (EVIL_LOG, None)}
@@ -403,4 +403,4 @@ def test_on_the_command_line(run, tmp_path, monkeypatch, store):
     assert "w1  1  refused: " in out
     assert "1 of them active, corroborated by their cohorts" in err
     lay_out(tmp_path / "c", {("x", "1"): (LOG, ran(A))})
-    assert "1 machines have fewer than 3 boots in the archive" in run("learn", "c", *common, "--boots", "3")[2]
+    assert "fewer than 3 boots of 1 machine in the archive" in run("learn", "c", *common, "--boots", "3")[2]

@@ -78,7 +78,7 @@ def learned(pyverify, place):
     pyverify.enroll(machine)
     first = lay_out(place / "day1", "web-1", "b1", machine.log, machine.quote(nonce=pyverify.nonce(machine)))
     said = pyverify("learn", first, *DAY_1_LATER, "--activate")
-    assert "1 baselines learned (active), 0 first boots refused" in said
+    assert "1 baseline learned (active), 0 first boots refused" in said
     return machine, first
 
 
@@ -231,7 +231,7 @@ def test_a_first_boot_that_is_not_attested_is_not_learned(pyverify, place):
     assert "refused: quote.missing" in said and "0 baselines learned" in said
     old = lay_out(place / "old", "web-1", "b1", machine.log, machine.quote(nonce=nonce))
     assert "refused: quote.unfresh" in pyverify("learn", old, *DAY_30, "--activate")
-    assert "1 baselines learned" in pyverify("learn", old, *DAY_1_LATER, "--activate")
+    assert "1 baseline learned" in pyverify("learn", old, *DAY_1_LATER, "--activate")
 
 
 def test_trust_on_first_use_has_to_be_asked_for_twice(pyverify, place):
@@ -241,7 +241,7 @@ def test_trust_on_first_use_has_to_be_asked_for_twice(pyverify, place):
     said = pyverify("learn", first, *DAY_1_LATER, "--policy", "archive", "--activate")
     assert "refused: key.unknown" in said
     said = pyverify("learn", first, *DAY_1_LATER, "--policy", "archive", "--activate", "--trust-first-key")
-    assert "1 baselines learned" in said
+    assert "1 baseline learned" in said
     (row,) = pyverify.verify(first, *DAY_1_LATER, "--policy", "archive", code=1)
     assert (row["key"], found(row, "high")) == ("first-use", {"key.first-use"})
     words = pyverify("explain", first, *DAY_1_LATER, "--policy", "archive", code=1)
@@ -267,7 +267,7 @@ def test_a_key_is_not_trusted_on_first_use_of_what_does_not_hold(pyverify, place
     options = (*DAY_1_LATER, "--policy", "archive", "--activate", "--trust-first-key")
     assert "0 baselines learned" in pyverify("learn", boots, *options)
     honest = lay_out(place / "b", "web-2", "b1", victim.log, victim.quote())
-    assert "1 baselines learned" in pyverify("learn", honest, *options)
+    assert "1 baseline learned" in pyverify("learn", honest, *options)
 
 
 def test_default_is_the_policy_of_who_names_none():

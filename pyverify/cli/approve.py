@@ -17,6 +17,7 @@ from pyverify.baseline.selection import Selection
 from pyverify.baseline.store import Store
 from pyverify.baseline.supersede import GRACE, ImaEdit, Old
 from pyverify.cli.archive import as_of, policy_of
+from pyverify.cli.lines import number_of
 from pyverify.cli.stores import open_store
 from pyverify.errors import UsageError
 from pyverify.evidence import event_types
@@ -44,7 +45,10 @@ def approve(args: argparse.Namespace) -> int:
         if not args.changes and args.boot is None:
             return _print_offers(found, before, args.format)
         done = _approve(args, store, found, before, now)
-        print(f"approved as change {done.number:,}: {done.concerned:,} baselines have a new version", file=sys.stderr)
+        print(
+            f"approved as change {done.number:,}: a new version of {number_of(done.concerned, 'baseline')}",
+            file=sys.stderr,
+        )
         after = appraise_after(
             open_source(args.archive), before, references=store.references(), policy=policy, as_of=now
         )
@@ -94,7 +98,7 @@ def _of_paths(files: Sequence[ImaEdit], paths: Sequence[str]) -> list[ImaEdit]:
 def _activate(args: argparse.Namespace) -> int:
     with open_store(args) as store:
         done = Lifecycle(store).activate(selection(args), who=who(args), reason=args.reason)
-    print(f"{done.concerned:,} baselines are active", file=sys.stderr)
+    print(f"active now: {number_of(done.concerned, 'baseline')}", file=sys.stderr)
     return 0
 
 
@@ -179,8 +183,8 @@ def _print_offers(found: list[Offer], before: Before, form: str) -> int:
             print(f"  and {len(lines) - _SHOWN:,} more")
     for line in _not_offered(before.changes):
         print(line)
-    counts = ", ".join(f"{count:,} {name}" for name, count in sorted(before.counts.items()))
-    print(f"{len(found):,} changes may be approved · {counts or 'no boots'}", file=sys.stderr)
+    counts = ", ".join(f"{n:,} {name}" for name, n in sorted(before.counts.items()))
+    print(f"{number_of(len(found), 'change')} may be approved · {counts or 'no boots'}", file=sys.stderr)
     return 0
 
 

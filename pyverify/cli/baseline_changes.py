@@ -10,6 +10,7 @@ from pyverify.baseline.lifecycle import Lifecycle
 from pyverify.cli.approve import reason, who
 from pyverify.cli.archive import as_of
 from pyverify.cli.baseline import scope_of
+from pyverify.cli.lines import number_of
 from pyverify.cli.stores import open_store
 from pyverify.errors import UsageError
 from pyverify.evidence.text import escape
@@ -22,7 +23,8 @@ def ignore(args: argparse.Namespace) -> int:
     with open_store(args) as store:
         done = Lifecycle(store).ignore(args.machines, until=args.until, who=who(args), reason=reason(args))
     print(
-        f"{done.concerned:,} machines are ignored until {args.until.isoformat()}; they stay untrusted", file=sys.stderr
+        f"ignored until {args.until.isoformat()}, and untrusted still: {number_of(done.concerned, 'machine')}",
+        file=sys.stderr,
     )
     return 0
 
@@ -37,7 +39,7 @@ def assign(args: argparse.Namespace) -> int:
     with open_store(args, create=True) as store:
         done = Lifecycle(store).assign(args.cohort, machines, who=who(args), reason=args.reason)
     where = "in no cohort" if args.none else f"in cohort {args.cohort}"
-    print(f"{done.concerned:,} machines are {where}", file=sys.stderr)
+    print(f"{where}: {number_of(done.concerned, 'machine')}", file=sys.stderr)
     return 0
 
 

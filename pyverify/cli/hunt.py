@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pyverify.cli.archive import progress
+from pyverify.cli.lines import number_of
 from pyverify.cli.views import Table, Words
 from pyverify.cli.views.table import print_tables
 from pyverify.errors import ArchiveError
@@ -64,9 +65,8 @@ def hunt(args: argparse.Namespace) -> int:
 def _print_table(machines: list[MachineHits], result: Hunt) -> None:
     if machines:
         rows = [_row(hits, result) for hits in machines]
-        title = (
-            f"{len(machines):,} of {len(result.boots_seen):,} machines, {result.boots_hit:,} of {result.boots:,} boots"
-        )
+        of_machines = f"{len(machines):,} of {number_of(len(result.boots_seen), 'machine')}"
+        title = f"{of_machines}, {result.boots_hit:,} of {number_of(result.boots, 'boot')}"
         print_tables(title, [Table(_HEADERS, frozenset([1, 6]), rows)])
 
 
@@ -130,9 +130,10 @@ def _print_notes(result: Hunt, archive: str, seconds: float) -> None:
     for line in _notes(result, archive):
         print(f"pyverify: {line}", file=sys.stderr)
     print(
-        f"{result.boots:,} boots of {len(result.boots_seen):,} machines searched for {len(result.needles.all):,} "
-        f"{'thing' if len(result.needles.all) == 1 else 'things'}: {result.boots_hit:,} boots of "
-        f"{len(result.machines):,} machines hit · {seconds:.1f} s, {result.boots / max(seconds, 1e-9):,.0f}/s",
+        f"{number_of(result.boots, 'boot')} of {number_of(len(result.boots_seen), 'machine')} searched for "
+        f"{number_of(len(result.needles.all), 'thing')}: {number_of(result.boots_hit, 'boot')} of "
+        f"{number_of(len(result.machines), 'machine')} hit · {seconds:.1f} s, "
+        f"{result.boots / max(seconds, 1e-9):,.0f}/s",
         file=sys.stderr,
     )
 
@@ -140,19 +141,19 @@ def _print_notes(result: Hunt, archive: str, seconds: float) -> None:
 def _notes(result: Hunt, archive: str) -> Iterator[str]:
     needles = result.needles
     if needles.dbx_kinds:
-        counts = ", ".join(f"{count:,} {kind}" for kind, count in needles.dbx_kinds.items())
+        counts = ", ".join(f"{n:,} {kind}" for kind, n in needles.dbx_kinds.items())
         yield f"the dbx holds {counts}"
     if needles.certificates or needles.certificate_hashes:
         yield (
             "certificates are looked for among those that firmware and shim log as authorities: one that only stands "
             "between these and an image is in no log"
         )
-    for kind, count in needles.not_looked_for.items():
-        yield f"NOT LOOKED FOR: {count:,} entries of type {kind}, of which logs hold no trace"
+    for kind, n in needles.not_looked_for.items():
+        yield f"NOT LOOKED FOR: {n:,} of type {kind}, of which logs hold no trace"
     if not result.boots:
         yield f"{escape(archive)} holds no boots: is it MACHINE/BOOT/binary_bios_measurements?"
     if result.unsearched:
-        yield f"{result.unsearched:,} boots could not be searched, or not all of them: they may be hits"
+        yield f"{number_of(result.unsearched, 'boot')} could not be searched, or not all of them: they may be hits"
         for boot in result.unsearched_examples:
             yield f"  {escape(boot.machine)}  {escape(boot.boot)}  {escape(boot.reason)}"
         if (more := result.unsearched - len(result.unsearched_examples)) > 0:

@@ -20,6 +20,7 @@ from pyverify.baseline.store import insert_baselines
 from pyverify.cli.approve import reason, who
 from pyverify.cli.archive import as_of, policy_of
 from pyverify.cli.baseline import scope_of
+from pyverify.cli.lines import number_of
 from pyverify.cli.stores import open_store
 from pyverify.errors import UsageError
 from pyverify.evidence.eventlog import EventLog
@@ -50,7 +51,7 @@ def export(args: argparse.Namespace) -> int:
         _write_folder(args.output, module.export(_only(baselines, form), pcrs=_pcrs(args)))
     else:
         _write(args.output, _exported(module, form, baselines, args))
-    print(f"{len(baselines):,} baselines exported as {form.name}", file=sys.stderr)
+    print(f"{number_of(len(baselines), 'baseline')} exported as {form.name}", file=sys.stderr)
     return 0
 
 
@@ -78,7 +79,7 @@ def import_(args: argparse.Namespace) -> int:
     why = reason(args)
     with open_store(args, create=True) as store, store.changing("import", why, who(args)) as (connection, number):
         insert_baselines(connection, number, new)
-    print(f"{len(new):,} baselines imported, {state}", file=sys.stderr)
+    print(f"{number_of(len(new), 'baseline')} imported, {state}", file=sys.stderr)
     if lacking := sorted(set(without) & set(Policy.preset("default").pcrs_compare)):
         words = "nothing is allowed for them, so they differ wherever a policy compares them"
         print(f"the file says nothing of PCRs {', '.join(map(str, lacking))}: {words}", file=sys.stderr)
@@ -128,9 +129,12 @@ def _learn_satisfying(args: argparse.Namespace) -> int:
             if one.refused is not None:
                 print(f"{escape(one.machine)}  refused: {one.refused}")
             elif one.unproven:
-                words = f"{len(one.unproven)} events that the reference state lets pass by name alone"
+                words = f"{number_of(len(one.unproven), 'event')} that the reference state lets pass by name alone"
                 print(f"{escape(one.machine)}  learned, with {words}, such as: {one.unproven[0]}")
-    print(f"{learned:,} baselines imported, {state}; {refused:,} first boots refused", file=sys.stderr)
+    print(
+        f"{number_of(learned, 'baseline')} imported, {state}; {number_of(refused, 'first boot')} refused",
+        file=sys.stderr,
+    )
     return 0
 
 
@@ -139,7 +143,7 @@ def export_references(args: argparse.Namespace) -> int:
     with open_store(args) as store:
         references = store.references()
     references.save(Path(args.output))
-    print(f"{len(references):,} baselines, references {references.id.hex()}", file=sys.stderr)
+    print(f"{number_of(len(references), 'baseline')}, references {references.id.hex()}", file=sys.stderr)
     return 0
 
 

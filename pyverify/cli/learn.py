@@ -11,7 +11,7 @@ from pyverify.baseline.database import shown
 from pyverify.baseline.heads import Head
 from pyverify.baseline.model import Accepted, Origin
 from pyverify.cli.archive import as_of, policy_of, progress
-from pyverify.cli.lines import by_weight
+from pyverify.cli.lines import by_weight, number_of
 from pyverify.cli.stores import head_words, open_store
 from pyverify.errors import UsageError
 from pyverify.evidence.text import escape
@@ -50,8 +50,8 @@ def learn(args: argparse.Namespace) -> int:
             update(done["learned"] + done["refused"])
         head = store.head
     if done["short"]:
-        words = f"fewer than {args.boots} boots in the archive: learned from those there are"
-        print(f"{done['short']:,} machines have {words}", file=sys.stderr)
+        words = f"fewer than {number_of(args.boots, 'boot')} of {number_of(done['short'], 'machine')} in the archive"
+        print(f"{words}: learned from those there are", file=sys.stderr)
     _print_summary(args, done, known, policy.name, head)
     return 0
 
@@ -76,10 +76,13 @@ def _print_line(machine: str, boot: str, what: str, reasons: Sequence[Finding]) 
 
 
 def _print_summary(args: argparse.Namespace, done: Counter[str], known: int, policy: str, head: Head) -> None:
-    parts = [f"{done['learned']:,} baselines learned ({_state(args)})"]
+    parts = [f"{number_of(done['learned'], 'baseline')} learned ({_state(args)})"]
     if done["corroborated"]:
         parts.append(f"{done['corroborated']:,} of them active, corroborated by their cohorts")
-    parts += [f"{done['refused']:,} first boots refused", f"{known:,} machines known before"]
+    parts += [
+        f"{number_of(done['refused'], 'first boot')} refused",
+        f"{number_of(known, 'machine')} known before",
+    ]
     print(f"{', '.join(parts)} · policy {policy} · {_store_words(args, head)}", file=sys.stderr)
 
 
@@ -114,9 +117,9 @@ def _learn_cohort(args: argparse.Namespace, accepted: Sequence[Accepted]) -> int
     state = "no baseline" if result.baseline is None else f"1 baseline learned ({_state(args)})"
     parts = [
         f"cohort {escape(name)}: {state}",
-        f"from {result.machines:,} machines",
-        f"{len(result.refused):,} first boots refused",
-        f"{result.absent:,} assigned machines not in the archive",
+        f"from {number_of(result.machines, 'machine')}",
+        f"{number_of(len(result.refused), 'first boot')} refused",
+        f"{number_of(result.absent, 'assigned machine')} not in the archive",
     ]
     print(f"{', '.join(parts)} · policy {policy.name} · {_store_words(args, head)}", file=sys.stderr)
     return 0

@@ -48,3 +48,8 @@ def legend() -> Text:
         line.append(*LAMPS[state])
         line.append(words, "dim")
     return line
+
+
+def number_of(count: int, noun: str) -> str:
+    """So many of a thing whose plural ends in s."""
+    return f"{count:,} {noun}{'s' * (count != 1)}"

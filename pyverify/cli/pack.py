@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pyverify.cli.archive import progress
+from pyverify.cli.lines import number_of
 from pyverify.errors import UsageError
 from pyverify.evidence.text import escape
 from pyverify.fleet import pack as packing
@@ -21,10 +22,11 @@ def pack(args: argparse.Namespace) -> int:
     reading = _Reading(sources)
     with progress(reading, "boots") as update:
         done = packing.pack(iter(reading), Path(args.output), by_date=args.partition == "date", watch=update)
-    files = f"{len(done.files):,} file{'s' * (len(done.files) != 1)}"
+    files = number_of(len(done.files), "file")
     share = f", {done.evidence_bytes / done.packed_bytes:.1f} times smaller" if done.evidence_bytes else ""
     print(
-        f"{done.rows:,} boots in {files}: {done.evidence_bytes:,} bytes of evidence in {done.packed_bytes:,}{share}",
+        f"{number_of(done.rows, 'boot')} in {files}: {done.evidence_bytes:,} bytes of evidence in "
+        f"{done.packed_bytes:,}{share}",
         file=sys.stderr,
     )
     _tell_unreadable(done.unreadable)
@@ -39,7 +41,10 @@ def unpack(args: argparse.Namespace) -> int:
     source = open_source(args.source)
     with progress(source, "boots") as update:
         done = unpacking.unpack(source, output, watch=update)
-    print(f"{done.rows:,} boots, {done.files:,} files in {escape(args.output)}", file=sys.stderr)
+    print(
+        f"{number_of(done.rows, 'boot')}, {number_of(done.files, 'file')} in {escape(args.output)}",
+        file=sys.stderr,
+    )
     _tell_unreadable(done.unreadable)
     return 0
 

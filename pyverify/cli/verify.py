@@ -24,7 +24,7 @@ from pyverify.baseline.booted import remember
 from pyverify.baseline.heads import Head
 from pyverify.baseline.ledger import Ledger
 from pyverify.cli.archive import policy_of, progress
-from pyverify.cli.lines import legend, verdict_line
+from pyverify.cli.lines import legend, number_of, verdict_line
 from pyverify.cli.resume import Run, run_of
 from pyverify.cli.spark_engine import appraised_by
 from pyverify.cli.stores import head_words, open_store
@@ -140,13 +140,16 @@ def _words(outcomes: Counter[str]) -> str:
 
 
 def _print_summary(summary: Summary, head: Head, seconds: float) -> None:
-    kept = f" · {summary.kept:,} kept of the run before" if summary.kept else ""
-    print(
-        f"{summary.rows:,} boots: {_words(summary.outcomes) or 'nothing to judge'} · policy {summary.policy} · as of "
-        f"{summary.as_of.isoformat(timespec='seconds')} · references {summary.references_id.hex()[:12]} · "
-        f"{head_words(head)} · {seconds:.1f} s, {summary.rows / max(seconds, 1e-9):,.0f}/s{kept}",
-        file=sys.stderr,
-    )
+    parts = [
+        f"{number_of(summary.rows, 'boot')}: {_words(summary.outcomes) or 'nothing to judge'}",
+        f"policy {summary.policy}",
+        f"as of {summary.as_of.isoformat(timespec='seconds')}",
+        f"references {summary.references_id.hex()[:12]}",
+        head_words(head),
+        f"{seconds:.1f} s, {summary.rows / max(seconds, 1e-9):,.0f}/s",
+        *([f"{summary.kept:,} kept of the run before"] if summary.kept else []),
+    ]
+    print(" · ".join(parts), file=sys.stderr)
 
 
 def _write_summary(

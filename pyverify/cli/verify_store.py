@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass
 
 from pyverify.baseline.store import Verification
+from pyverify.cli.lines import number_of
 from pyverify.cli.stores import open_store
 from pyverify.errors import StoreError, UsageError
 from pyverify.evidence.text import escape
@@ -70,7 +71,7 @@ def _words(answer: _Answer) -> str:
         return f"no: {escape(answer.trouble or '', 2000)}"
     head, key = answer.found.head, answer.found.key
     lines = [
-        f"verified: {head.number:,} changes",
+        f"verified: {number_of(head.number, 'change')}",
         f"store  {head.store_id.hex()}",
         f"head   {head.digest.hex()}",
         f"key    {key.fingerprint.hex()} ({key.algorithm}, {'pinned' if answer.found.is_pinned else 'not pinned'})",
