@@ -123,6 +123,15 @@ def test_other_files_are_refused(tmp_path, data):
         list(read_verdicts(str(tmp_path / "v")))
 
 
+@pytest.mark.parametrize("name", ["machine", "cohort"])
+def test_texts_that_are_no_utf_8_are_refused(tmp_path, run, name):
+    table = pa.Table.from_pylist(ROWS, schema=VERDICT_SCHEMA)
+    broken = pa.array([b"\xff\xfe"] * len(ROWS)).view(pa.string())
+    pq.write_table(table.set_column(table.schema.get_field_index(name), name, broken), tmp_path / "t")
+    code, _, err = run("report", tmp_path / "t", "-o", tmp_path / "o")
+    assert code == 3 and "UTF8" in err and not (tmp_path / "o").exists()
+
+
 def test_a_table_of_something_else_or_no_file_is_refused(tmp_path, run):
     pq.write_table(pa.table({"machine": ["a"]}), tmp_path / "t")
     assert run("report", tmp_path / "t", "-o", tmp_path / "o")[0] == 3

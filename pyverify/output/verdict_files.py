@@ -66,8 +66,9 @@ def _check(batch: pa.RecordBatch) -> None:
     """Refuses what this version does not know: a verdict that cannot be read must not pass for any other.
 
     Raises:
-        ValueError: with the reason.
+        ValueError: with the reason; also where a text is no UTF-8, which Parquet does not promise.
     """
+    batch.validate(full=True)
     versions = batch.column("schema_version")
     if versions.null_count or not pc.all(pc.equal(versions, SCHEMA_VERSION), min_count=0).as_py():
         raise ValueError(f"rows of another schema_version than {SCHEMA_VERSION}")
