@@ -14,6 +14,7 @@ PYTHON_TARGETS: Final = {
     "decoders": ("event_data", "canonical", "dbx", "certificates", "evidence_json"),
     "quotes": ("quote_python", "pcr_text"),
     "files": ("archive", "verdict_files", "references"),
+    "stores": ("store",),
     "rules": ("policy", "interchange", "appraisal"),
 }
 """Names of the targets in Python by the module that has them."""
