@@ -249,7 +249,11 @@ class _Changes:
             (table, groupby(rows, itemgetter(_at(table, [schema.change_of(table)])[0])))
             for table, rows in zip(tables, self._open, strict=True)
         ]
-        self._next = [next(groups, None) for _, groups in self._groups]
+        try:
+            self._next = [next(groups, None) for _, groups in self._groups]
+        except BaseException:
+            self.close()
+            raise
         self._found: list[tuple[sa.Table, list[_Row]]] = []
         self.digest = b""
 

@@ -149,21 +149,20 @@ def _folder() -> Path:
 
 
 def store_seeds() -> Iterator[bytes]:
-    for kind in KINDS:
-        yield _recipe(kind, [])
-        yield _recipe(kind, [["set", "change", 1, "action", {"text": "learned"}]], pinned=True)
+    yield from (_recipe(kind, []) for kind in KINDS)
+    edited = ["set", "change", 1, "action", {"text": "learned"}]
+    yield from (_recipe(kind, [edited], pinned=True, use=0) for kind in KINDS)
     yield _recipe("now", [["set", "baseline", 0, "version", 9]], signed=True, pinned=True)
-    yield _recipe("now", [["set", "baseline", 0, "boot", None]], signed=True, loose=True, tables=True)
-    yield _recipe("now", [["tree", "profile", 1, "body", 7]], signed=True)
-    yield _recipe("now", [["bare", "transition"], ["copy", "transition", 0]], signed=True)
-    yield _recipe("now", [["byte", 3000, 1], ["page", 3, 4]], anchored=True)
-    for number in range(0, 40, 7):
-        yield _recipe("now", [["sql", number, "about"]], signed=True)
-    yield _recipe("now", [["schema", "baseline", "sql", {"text": "CREATE TABLE baseline (id)"}]], signed=True)
+    yield _recipe("now", [["set", "baseline", 0, "boot", None]], signed=True, loose=True, tables=True, use=6)
+    yield _recipe("now", [["tree", "profile", 1, "body", 7]], signed=True, use=1)
+    yield _recipe("now", [["bare", "transition"], ["copy", "transition", 0]], signed=True, use=9)
+    yield _recipe("now", [["byte", 3000, 1], ["page", 3, 4]], anchored=True, use=1)
+    yield from (_recipe("now", [["sql", number, "about"]], signed=True, use=2) for number in range(0, 40, 7))
+    yield _recipe("now", [["schema", "head", "sql", {"text": "CREATE TABLE head (id)"}]], signed=True, use=2)
 
 
-def _recipe(kind: str, edits: list[list[Any]], **flags: bool) -> bytes:
-    return json.dumps({"kind": kind, **flags, "edits": edits}).encode()
+def _recipe(kind: str, edits: list[list[Any]], **options: int) -> bytes:
+    return json.dumps({"kind": kind, **options, "edits": edits}).encode()
 
 
 def mutate_store(data: bytes, most: int, seed: int, own: Callable[[bytes, int], bytes]) -> bytes:
