@@ -10,7 +10,8 @@ from typing import Final
 from fuzz.target import Target
 
 PYTHON_TARGETS: Final = {
-    "logs": ("log_differential", "ima_differential"),
+    "logs": ("log_differential",),
+    "measured": ("ima_differential",),
     "decoders": ("event_data", "canonical", "dbx", "certificates", "evidence_json"),
     "quotes": ("quote_python", "pcr_text"),
     "files": ("archive", "verdict_files", "references"),
