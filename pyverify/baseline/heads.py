@@ -161,8 +161,7 @@ def require(connection: sa.Connection, about: About, known: Head) -> None:
         raise tampered("another store is in its place")
     found: Any = about.start.digest
     if known.number:
-        digest = sa.type_coerce(schema.head.c.digest, sa.types.NULLTYPE)  # whatever it is
-        found = connection.scalar(sa.select(digest).where(schema.head.c.change == known.number))
+        found = connection.scalar(sa.select(schema.head.c.digest).where(schema.head.c.change == known.number))
     if found is None:
         raise rolled_back(f"change {known.number:,} is no longer in it")
     if found != known.digest:

@@ -141,7 +141,7 @@ def _migrate(connection: sa.Connection, keys: KeyPlace) -> None:
         heads.require_undamaged(connection)
     try:
         migration.bring_up_to_date(connection, keys.make(), at=datetime.datetime.now(datetime.UTC))
-    except (ValueError, TypeError, KeyError, OverflowError) as error:
+    except (ValueError, TypeError, AttributeError, KeyError, OverflowError) as error:
         raise StoreError(f"the store of an older version holds values that cannot be: {error!r}") from error
 
 

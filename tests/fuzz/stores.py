@@ -56,7 +56,7 @@ def check_store(data: bytes) -> None:
     if anchor is not None:
         anchor.write_bytes(honest("now").anchor)
     with _one_engine():
-        if _is_whole(path, anchor) and kind == "now" and not flags["signed"]:
+        if kind == "now" and not flags["signed"] and _is_whole(path, anchor):
             with Store.open(str(path)) as store:
                 assert store.references().id == honest(kind).references, "whole without the key, and another store"
         with contextlib.suppress(PyverifyError), contextlib.redirect_stdout(io.StringIO()):
