@@ -187,6 +187,6 @@ def references_seeds() -> Iterator[bytes]:
 
 TARGETS = {
     "archive": Target(check_archive, archive_seeds, 32768, mutate_archive),
-    "verdict_files": Target(check_verdicts, verdict_seeds, 16384),
+    "verdict_files": Target(check_verdicts, verdict_seeds, 16384, json_trees.mutate_json),
     "references": Target(check_references, references_seeds, 65536, mutate_references),
 }

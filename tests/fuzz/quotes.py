@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 import quote_data
 from conftest import DATA
 
+from fuzz.mutators import mutate_lines
 from fuzz.target import Target, join, mutate_one_part, split
 from pyverify import EvidenceError, UsageError, _native
 from pyverify.evidence import public_area
@@ -130,5 +131,5 @@ SEEDS = list(quote_seeds())
 
 TARGETS = {
     "quote_python": Target(check_quote, quote_seeds, 4096, mutate_quote),
-    "pcr_text": Target(check_pcr_text, pcr_text_seeds, 2048),
+    "pcr_text": Target(check_pcr_text, pcr_text_seeds, 2048, mutate_lines),
 }

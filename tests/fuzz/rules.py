@@ -13,6 +13,7 @@ from conftest import DATA, small_log
 
 from fuzz.json_trees import after_head
 from fuzz.logs import mutate_entries
+from fuzz.mutators import mutate_lines
 from fuzz.reader import read_log, replay
 from fuzz.target import Target
 from pyverify import Evidence, EvidenceError, Policy, References, UsageError, verify_batches
@@ -169,7 +170,7 @@ def appraisal_seeds() -> Iterator[bytes]:
 
 
 TARGETS = {
-    "policy": Target(check_policy, policy_seeds, 8192),
+    "policy": Target(check_policy, policy_seeds, 8192, mutate_lines),
     "interchange": Target(check_interchange, interchange_seeds, 32768, after_head(1)),
     "appraisal": Target(check_appraisal, appraisal_seeds, 4096, mutate_entries),
 }
