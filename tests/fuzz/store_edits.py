@@ -29,8 +29,8 @@ def hostile(data: bytes, edits: list[list[Any]], *, signed: bool, loose: bool) -
     later = []
     for edit in edits[:64]:
         kind, *arguments = edit
-        if kind in _OF_BYTES:
-            later.append((_OF_BYTES[kind], arguments))
+        if kind in OF_BYTES:
+            later.append((OF_BYTES[kind], arguments))
             continue
         with contextlib.suppress(sqlite3.Error, TypeError, ValueError, OverflowError, UnicodeError):
             EDITS[kind](rows, *arguments)
@@ -42,7 +42,7 @@ def hostile(data: bytes, edits: list[list[Any]], *, signed: bool, loose: bool) -
     written = bytearray(rows.serialize())
     rows.close()
     for change, arguments in later:
-        with contextlib.suppress(TypeError, ValueError, IndexError):
+        with contextlib.suppress(TypeError, ValueError, ArithmeticError):  # of a file of no bytes
             change(written, *arguments)
     return bytes(written)
 
@@ -142,11 +142,8 @@ EDITS: Final[dict[str, Callable[..., None]]] = {
     "bare": _bare,
     "sql": _sql,
     "schema": _schema,
-    "byte": lambda *_: None,
-    "page": lambda *_: None,
-    "cut": lambda *_: None,
 }
-"""Edits by their names; the last three are of bytes."""
+"""Edits of what SQLite sees, by their names."""
 
 ENDLESS: Final = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)"
 HOSTILE: Final = (
@@ -194,7 +191,7 @@ def _cut(data: bytearray, size: int) -> None:
     del data[size % (len(data) + 1) :]
 
 
-_OF_BYTES: Final[dict[str, Callable[..., None]]] = {"byte": _byte, "page": _page, "cut": _cut}
+OF_BYTES: Final[dict[str, Callable[..., None]]] = {"byte": _byte, "page": _page, "cut": _cut}
 
 
 def _row(table: str) -> str:

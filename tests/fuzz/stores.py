@@ -17,7 +17,7 @@ import pyarrow as pa
 from conftest import small_log
 
 from fuzz import json_trees
-from fuzz.store_edits import EDITS, hostile
+from fuzz.store_edits import EDITS, OF_BYTES, hostile
 from fuzz.store_seed import KINDS, NOW, PEM, TABLES, honest
 from fuzz.target import Target
 from pyverify import Policy, PyverifyError, Store, verify_batches
@@ -190,7 +190,7 @@ def mutate_store(data: bytes, most: int, seed: int, own: Callable[[bytes, int], 
 
 
 def _new_edit(choose: random.Random, own: Callable[[bytes, int], bytes]) -> list[Any]:
-    kind = choose.choice(["set"] * 6 + ["tree"] * 3 + list(EDITS))
+    kind = choose.choice(["set"] * 6 + ["tree"] * 3 + [*EDITS, *OF_BYTES])
     table = choose.choice(list(TABLES))
     row, other, number = choose.randrange(14), choose.randrange(14), choose.getrandbits(16)
     column = choose.choice(TABLES[table][0])
