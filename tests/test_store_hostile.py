@@ -6,6 +6,8 @@ from __future__ import annotations
 import argparse
 import gc
 import sqlite3
+import struct
+import time
 from pathlib import Path
 
 import pytest
@@ -182,3 +184,47 @@ def test_text_that_is_none_is_told_once(path, caplog):
         store.references()
     gc.collect()
     assert not caplog.records  # no cursor that is left open is complained of
+
+
+def page(kind: int, cells: list[bytes], right: int | None = None, head: bytes = b"") -> bytes:
+    """A page of a SQLite file: 13 is a leaf of a table, 5 one that only refers to others, 10 a leaf of an index."""
+    out, at, pointers = bytearray(4096), 4096, b""
+    for cell in cells:
+        at -= len(cell)
+        out[at : at + len(cell)] = cell
+        pointers += struct.pack(">H", at)
+    header = struct.pack(">BHHHB", kind, 0, len(cells), at, 0) + (b"" if right is None else struct.pack(">I", right))
+    out[: len(head + header + pointers)] = head + header + pointers
+    return bytes(out)
+
+
+def record(rowid: int, *values: str | int | None) -> bytes:
+    """A row in a leaf."""
+    kinds = [0 if value is None else 1 if isinstance(value, int) else 13 + 2 * len(value) for value in values]
+    types = b"".join(bytes([0x80 | kind >> 7, kind & 0x7F]) if kind > 127 else bytes([kind]) for kind in kinds)
+    body = b"".join(bytes([one]) if isinstance(one, int) else (one or "").encode() for one in values)
+    payload = bytes([len(types) + 1]) + types + body
+    size = bytes([0x80 | len(payload) >> 7, len(payload) & 0x7F]) if len(payload) > 127 else bytes([len(payload)])
+    return size + bytes([rowid]) + payload
+
+
+def test_a_file_whose_pages_refer_to_each_other_without_end_is_given_up_soon(tmp_path):
+    """Six pages, each of which refers 501 times to the next, and the last has 60 rows that say the same of an index."""
+    empty = sqlite3.connect(":memory:")
+    empty.execute("CREATE TABLE x (a)")
+    head = bytearray(empty.serialize()[:100])
+    head[28:32] = (11).to_bytes(4)
+    about = "CREATE TABLE about (key VARCHAR, value VARCHAR, UNIQUE (key))"
+    pages = [
+        page(5, [struct.pack(">IB", 2, 1)], right=3, head=bytes(head)),
+        page(13, [record(1, "table", "about", "about", 10, about)]),
+        *(page(5, [struct.pack(">IB", number + 1, 9)] * 500, right=number + 1) for number in range(3, 9)),
+        page(13, [record(2, "index", "sqlite_autoindex_about_1", "about", 11, None)] * 60),
+        page(13, []),
+        page(10, []),
+    ]
+    (tmp_path / "s.db").write_bytes(b"".join(pages))
+    started = time.process_time()
+    with pytest.raises(StoreError):
+        Store.open(str(tmp_path / "s.db"))
+    assert time.process_time() - started < 10  # it would take ages

@@ -102,6 +102,11 @@ def is_ready(connection: sa.Connection, where: str, *, create: bool) -> bool:
     Raises:
         StoreError: it can not.
     """
+    with database.bounded(connection):
+        return _is_ready(connection, where, create=create)
+
+
+def _is_ready(connection: sa.Connection, where: str, *, create: bool) -> bool:
     shown = database.shown(where)
     if not create and not schema.is_there(connection):
         raise StoreError(f"{shown}: not a baseline store")
