@@ -11,9 +11,9 @@ import time
 from pathlib import Path
 
 import pytest
+from baselines_by_hand import of_log
 from conftest import small_log
 from store_tools import damage, damage_and_sign, old_store
-from test_baseline import baseline
 from test_enrollment import AK
 from test_ledger import NOW
 
@@ -32,7 +32,7 @@ def path(tmp_path) -> Path:
     """A store of three changes."""
     path = tmp_path / "s.db"
     with Store.open(str(path), create=True) as store:
-        store.add([baseline("a"), baseline("b", small_log(["sha256"]))], action="learn")
+        store.add([of_log(name="a"), of_log(small_log(["sha256"]), "b")], action="learn")
         Enrollment(store).enroll("a", AK, at=NOW)
         Lifecycle(store).ignore(["b"], until=NOW, who=None, reason=None)
     return path
