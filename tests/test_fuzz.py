@@ -5,13 +5,14 @@ Runs without atheris: ``python tests/fuzz`` does the fuzzing.
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import random
 
 import pytest
 from conftest import ROOT, small_log
-from fuzz import files, json_trees, logs, rules
-from fuzz.reader import Log, read_ima, read_log, replay
+from fuzz import files, json_trees, logs, measured, rules
+from fuzz.reader import Log, Measured, read_ima, read_log, replay, trace_ima
 from fuzz.registry import C_TARGETS, PYTHON_TARGETS, python_targets
 from fuzz.target import damaged, join, mutate_one_part, split
 
@@ -84,10 +85,34 @@ def test_a_reader_that_differs_is_found(monkeypatch, what):
 
 
 def test_an_ima_list_that_is_read_otherwise_is_found(monkeypatch):
-    seed = next(logs.ima_seeds())
-    monkeypatch.setattr(logs, "read_ima", lambda data, size: (read_ima(data, size)[0][1:], False))
+    seed = next(measured.ima_seeds())
+    monkeypatch.setattr(measured, "read_ima", lambda data, size: (read_ima(data, size)[0][1:], False))
     with pytest.raises(AssertionError):
-        logs.check_ima(seed)
+        measured.check_ima(seed)
+
+
+@pytest.mark.parametrize("what", ["hashed", "shown", "pcr", "value"])
+def test_an_ima_list_that_is_hashed_or_replayed_otherwise_is_found(monkeypatch, what):
+    def other(data: bytes, size: int) -> tuple[list[Measured], bool]:
+        entries, broken = read_ima(data, size)
+        change = {"hashed": {"hashed": b"x"}, "shown": {"shown": bytes(20)}, "pcr": {"pcr": 11}, "value": {}}[what]
+        return [*entries[:1], *(dataclasses.replace(one, **change) for one in entries[1:])], broken
+
+    seed = next(measured.ima_seeds())
+    measured.check_ima(seed)
+    monkeypatch.setattr(measured, "read_ima", other)
+    if what == "value":
+        monkeypatch.setattr(measured, "trace_ima", lambda *args, **more: trace_ima(*args, **more)[::-1])
+    with pytest.raises(AssertionError):
+        measured.check_ima(seed)
+
+
+def test_mutated_lists_keep_their_framing():
+    seed, whole, choose = next(measured.ima_seeds()), 0, random.Random(1)
+    for _ in range(200):
+        mutated = measured.mutate_list(seed, 8192, choose.getrandbits(31) | 1, lambda data, most: data)
+        whole += not read_ima(mutated[1:], 20)[1]
+    assert whole > 180
 
 
 def test_another_boot_that_is_trusted_is_found(monkeypatch):

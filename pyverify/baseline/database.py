@@ -14,6 +14,8 @@ _PATIENCE: Final = 60
 """Seconds that a SQLite transaction waits for others."""
 _LOCK: Final = int.from_bytes(b"pyverify")
 """The advisory lock that writers to a PostgreSQL database take: any number, as long as all take the same."""
+_STEPS: Final = 1_000_000
+"""Of SQLite's machine: some tenths of a second; the tables of a store take a few thousand to find and read."""
 _BEGIN: Final = "begin"
 _CHUNK: Final = 500
 """Values that one statement may name: SQLite allows 999 parameters in its oldest builds still about."""
@@ -78,6 +80,21 @@ def writer(engine: sa.Engine) -> Iterator[sa.Connection]:
         if not is_file(engine):
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
         yield connection
+
+
+@contextlib.contextmanager
+def bounded(connection: sa.Connection) -> Iterator[None]:
+    """What is read within must be little: pages of a hostile SQLite file may refer to each other without an end, those
+    that say which tables there are too, and nothing has checked them yet."""
+    if connection.dialect.name != "sqlite":
+        yield
+        return
+    driver: Any = connection.connection.dbapi_connection
+    driver.set_progress_handler(lambda: 1, _STEPS)
+    try:
+        yield
+    finally:
+        driver.set_progress_handler(None, 0)
 
 
 @contextlib.contextmanager

@@ -81,7 +81,7 @@ class About:
             StoreError: it does not say, or what cannot be.
         """
         try:
-            facts = {row.key: row.value for row in connection.execute(sa.select(schema.about))}
+            facts = schema.facts(connection)
             store_id, data, layout = (bytes.fromhex(facts[name]) for name in ("store_id", "public_key", "layout"))
             about = cls(store_id, PublicKey(facts["algorithm"], data), layout)
             if len(store_id) != STORE_ID_SIZE or facts.keys() != {"version", *about._facts()}:
@@ -218,6 +218,7 @@ def _follow(connection: sa.Connection, about: About, head: Head, changes: _Chang
                     f"the rows of change {number:,} are not those that were signed: of {', '.join(changes.tables)} one "
                     "was edited, added or deleted"
                 )
+            changes.check_types()
             if every_signature:
                 _check_signature(about, head, signature)
     changes.finish()
@@ -247,9 +248,13 @@ class _Changes:
             (table, groupby(rows, itemgetter(_at(table, [schema.change_of(table)])[0])))
             for table, rows in zip(tables, self._open, strict=True)
         ]
-        self._next = [next(groups, None) for _, groups in self._groups]
+        try:
+            self._next = [next(groups, None) for _, groups in self._groups]
+        except BaseException:
+            self.close()
+            raise
+        self._found: list[tuple[sa.Table, list[_Row]]] = []
         self.digest = b""
-        self.tables: list[str] = []
 
     def take(self, number: int) -> bytes:
         """The digest of the rows of the next change."""
@@ -259,9 +264,23 @@ class _Changes:
             if waiting is not None and waiting[0] == number:
                 found.append((table, list(waiting[1])))
                 self._next[at] = next(groups, None)
-        self.tables = [table.name for table, _ in found]
+        self._found = found
         self.digest = _digest_of(found)
         return self.digest
+
+    @property
+    def tables(self) -> list[str]:
+        """The names of the tables that have rows of the change that was taken last."""
+        return [table.name for table, _ in self._found]
+
+    def check_types(self) -> None:
+        """Raises TypeError where a value of that change is not of its column's type: SQLite takes any for any column,
+        and who has the key could sign it, while all others rely on what it must be."""
+        for table, rows in self._found:
+            for at, column in enumerate(table.c):
+                may_be = {column.type.python_type, type(None)} if column.nullable else {column.type.python_type}
+                if not may_be.issuperset(map(type, map(itemgetter(at), rows))):
+                    raise TypeError(f"{column.name} of {table.name}")
 
     def close(self) -> None:
         """Ends what is still being fetched."""
@@ -336,6 +355,11 @@ def _check_file(connection: sa.Connection, about: About) -> None:
     """
     if layout_of(connection) != about.layout:
         raise tampered("its tables are not as they were made")
+    require_undamaged(connection)
+
+
+def require_undamaged(connection: sa.Connection) -> None:
+    """Raises StoreError where a SQLite file contradicts itself."""
     found = connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar()
     if found != "ok":
         raise tampered(f"the file is damaged ({found!a})")

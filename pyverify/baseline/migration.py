@@ -16,6 +16,8 @@ from pyverify.baseline.identity import to_micros
 from pyverify.baseline.signing import Signer
 
 OLDER: Final = ("1", "2")
+OLDER_NAMES: Final = ("answered_at",)
+"""Of columns that are no more."""
 
 _DEFAULTS: Final[dict[str, Any]] = {
     "varies": "[]",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Self
@@ -15,6 +16,20 @@ from pyverify.errors import StoreError
 
 _ELSEWHERE: Final = Path("pyverify.key")
 """The key of a store that is no file, where none is named."""
+
+_NOT_PLAIN: Final = re.compile(r'[^\w\s"(),]', re.ASCII)
+_WORD: Final = re.compile(r"\w+", re.ASCII)
+_WORDS: Final = frozenset(
+    (
+        *("CREATE", "TABLE", "UNIQUE", "INDEX", "ON", "NOT", "NULL", "PRIMARY", "FOREIGN", "KEY", "REFERENCES"),
+        *("VARCHAR", "INTEGER", "BIGINT", "BLOB", "BOOLEAN", "DATETIME"),
+        *(name for table in schema.tables() for name in (table.name, *table.c.keys())),
+        *(str(index.name) for table in schema.tables() for index in table.indexes),
+        *migration.OLDER_NAMES,
+        *("sqlite_stat1", "sqlite_stat4", "tbl", "idx", "stat", "neq", "nlt", "ndlt", "sample"),  # of ANALYZE
+    )
+)
+"""All that the tables of a store, of this version or an older one, are written with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +102,21 @@ def is_ready(connection: sa.Connection, where: str, *, create: bool) -> bool:
     Raises:
         StoreError: it can not.
     """
-    version, shown = schema.version_of(connection), database.shown(where)
+    with database.bounded(connection):
+        return _is_ready(connection, where, create=create)
+
+
+def _is_ready(connection: sa.Connection, where: str, *, create: bool) -> bool:
+    shown = database.shown(where)
+    if not create and not schema.is_there(connection):
+        raise StoreError(f"{shown}: not a baseline store")
+    if connection.dialect.name == "sqlite":
+        _require_plain(connection)
+    version = schema.version_of(connection)
     if version is None and not create:
         raise StoreError(f"{shown}: not a baseline store")
     if version not in (None, schema.VERSION, *migration.OLDER):
-        raise StoreError(
-            f"{database.shown(where)}: a store of version {version}; this pyverify reads version {schema.VERSION}"
-        )
+        raise StoreError(f"{shown}: a store of version {version}; this pyverify reads version {schema.VERSION}")
     return version == schema.VERSION
 
 
@@ -114,4 +137,27 @@ def make_ready(connection: sa.Connection, keys: KeyPlace) -> None:
                 f"it is of version {version}, without heads, but there is a key ({keys.file}); if it never had heads, "
                 "open it once without a key: it gets a new one"
             )
+        _migrate(connection, keys)
+
+
+def _migrate(connection: sa.Connection, keys: KeyPlace) -> None:
+    """Nothing vouches for a store without heads: whatever can be wrong with it may be."""
+    if connection.dialect.name == "sqlite":
+        heads.require_undamaged(connection)
+    try:
         migration.bring_up_to_date(connection, keys.make(), at=datetime.datetime.now(datetime.UTC))
+    except (ValueError, TypeError, AttributeError, KeyError, OverflowError) as error:
+        raise StoreError(f"the store of an older version holds values that cannot be: {error!r}") from error
+
+
+def _require_plain(connection: sa.Connection) -> None:
+    """Raises StoreError where a file holds anything that computes: before any of its tables is read.
+
+    A view may answer without end, as may a generated column or a CHECK; a trigger, an index over an expression, a
+    virtual table may do what they like. The tables of a store are made of names, types and keys alone.
+    """
+    for (sql,) in connection.exec_driver_sql("SELECT sql FROM sqlite_master"):
+        if sql is None:  # an index that a key comes with
+            continue
+        if not isinstance(sql, str) or _NOT_PLAIN.search(sql) or not _WORDS.issuperset(_WORD.findall(sql)):
+            raise heads.tampered("it holds more than tables and their indices: views, triggers, or what computes")

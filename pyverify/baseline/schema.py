@@ -244,9 +244,18 @@ COVERED: Final = tuple(_metadata.tables[name] for name in sorted(_metadata.table
 """The tables whose rows heads cover: all but what a store is, and the heads themselves."""
 
 
+_MOST_FACTS: Final = 16
+"""More than any version of a store has."""
+
+
 def change_of(table: sa.Table) -> sa.Column[int]:
     """The number of the change that a row of a covered table belongs to."""
     return change.c.number if table is change else table.c.change
+
+
+def tables() -> tuple[sa.Table, ...]:
+    """All tables of a store."""
+    return (about, head, *COVERED)
 
 
 def create(connection: sa.Connection) -> None:
@@ -254,9 +263,19 @@ def create(connection: sa.Connection) -> None:
     _metadata.create_all(connection)
 
 
+def facts(connection: sa.Connection) -> dict[str, Any]:
+    """What the store says of itself; nothing vouches yet for its types, nor that a damaged file has no end."""
+    return {row.key: row.value for row in connection.execute(sa.select(about).limit(_MOST_FACTS))}
+
+
+def is_there(connection: sa.Connection) -> bool:
+    """Whether there is a store in a database, of whatever version."""
+    return sa.inspect(connection).has_table(about.name)
+
+
 def version_of(connection: sa.Connection) -> str | None:
     """The version of the store in a database, None where there is no store."""
-    if not sa.inspect(connection).has_table(about.name):
+    if not is_there(connection):
         return None
-    found: str | None = connection.scalar(sa.select(about.c.value).where(about.c.key == "version"))
+    found: str | None = facts(connection).get("version")
     return found

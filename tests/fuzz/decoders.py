@@ -6,13 +6,15 @@ import contextlib
 import datetime
 import json
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import cel_writers
 from conftest import DATA, SHARED, small_log
 
 from fuzz.json_trees import after_head
 from fuzz.logs import log_seeds
+from fuzz.mutators import mutate_der, mutate_signature_lists
 from fuzz.reader import read_log
 from fuzz.target import Target, join, mutate_one_part, split
 from pyverify import EvidenceError, UsageError
@@ -144,6 +146,15 @@ def certificate_seeds() -> Iterator[bytes]:
         yield join(path.read_bytes(), leaf.der)
 
 
+def mutate_certificates(data: bytes, most: int, seed: int, own: Callable[[bytes, int], bytes]) -> bytes:
+    """One of the two, mostly as DER that stays DER."""
+    return mutate_one_part(2)(data, most, seed // 3, own if seed % 3 == 0 else partial(_as_der, seed, own))
+
+
+def _as_der(seed: int, own: Callable[[bytes, int], bytes], data: bytes, most: int) -> bytes:
+    return mutate_der(data, most, seed, own)
+
+
 def check_evidence_json(data: bytes) -> None:
     try:
         seq, at = parse_evidence_json(data)
@@ -160,7 +171,7 @@ def evidence_json_seeds() -> Iterator[bytes]:
 TARGETS = {
     "event_data": Target(check_event_data, event_seeds, 4096),
     "canonical": Target(check_canonical, canonical_seeds, 8192, after_head(1)),
-    "dbx": Target(check_dbx, dbx_seeds, 4096),
-    "certificates": Target(check_certificates, certificate_seeds, 8192, mutate_one_part(2)),
+    "dbx": Target(check_dbx, dbx_seeds, 4096, mutate_signature_lists),
+    "certificates": Target(check_certificates, certificate_seeds, 8192, mutate_certificates),
     "evidence_json": Target(check_evidence_json, evidence_json_seeds, 2048, after_head(0)),
 }

@@ -19,7 +19,11 @@ from source_archives import make, tar_bytes
 
 from fuzz import json_trees
 from fuzz.target import Target
-from pyverify import ArchiveError, Evidence, Policy, PyverifyError, References, ReferencesError, verify
+from pyverify import ArchiveError, Evidence, Policy, PyverifyError, References, ReferencesError
+from pyverify.appraise.appraisal import Appraisal
+from pyverify.appraise.booted import reached_in
+from pyverify.appraise.verdict import Verdict
+from pyverify.evidence.bundle import evidence_batch
 from pyverify.evidence.columns import evidence_schema
 from pyverify.fleet.sources import open_source
 from pyverify.output.verdict_files import read_verdicts
@@ -116,6 +120,9 @@ def verdict_seeds() -> Iterator[bytes]:
 
 
 LOG_ONLY = Policy.preset("log-only")
+EVIL = small_log(["sha1", "sha256"], command_line=b"evil")
+ROWS = evidence_batch([Evidence(machine, "b", event_log=EVIL) for machine in ("m", "all", "other")])
+"""One batch, as what an appraisal costs is nearly the same for one row and for three."""
 
 
 def check_references(data: bytes) -> None:
@@ -124,10 +131,12 @@ def check_references(data: bytes) -> None:
         references = References(pa.py_buffer(data))
     except ReferencesError:
         return
-    for machine in ("m", "all", "other"):
-        evidence = Evidence(machine, "b", event_log=small_log(["sha1", "sha256"], command_line=b"evil"))
-        with contextlib.suppress(PyverifyError):
-            verify(evidence, references=references, policy=LOG_ONLY, as_of=NOW)
+    with contextlib.suppress(PyverifyError):
+        appraisal = Appraisal(ROWS, references, LOG_ONLY, NOW)
+        for row in appraisal.verdicts().to_pylist():
+            Verdict.from_row(row)
+        for boot in appraisal.booted().to_pylist():
+            reached_in(boot, references, NOW)
 
 
 def mutate_references(data: bytes, most: int, seed: int, own: Callable[[bytes, int], bytes]) -> bytes:
@@ -178,6 +187,6 @@ def references_seeds() -> Iterator[bytes]:
 
 TARGETS = {
     "archive": Target(check_archive, archive_seeds, 32768, mutate_archive),
-    "verdict_files": Target(check_verdicts, verdict_seeds, 16384),
+    "verdict_files": Target(check_verdicts, verdict_seeds, 16384, json_trees.mutate_json),
     "references": Target(check_references, references_seeds, 65536, mutate_references),
 }

@@ -1,4 +1,4 @@
-"""Event logs and IMA lists: what the core reads against what the reader beside this reads."""
+"""Event logs: what the core reads against what the reader beside this reads."""
 
 from __future__ import annotations
 
@@ -8,12 +8,9 @@ from itertools import pairwise
 
 from conftest import ALGORITHMS, DATA, SHARED, entry, no_action, small_log, spec_id
 
-from fuzz.reader import FaultError, Log, Walk, read_ima, read_log, replay
+from fuzz.reader import FaultError, Log, Walk, read_log, replay
 from fuzz.target import Target
-from pyverify import _native
 from pyverify.algorithms import BANKS
-from pyverify.evidence import ima
-from pyverify.evidence.columns import Ragged
 from pyverify.evidence.eventlog import EventLog
 from pyverify.replay import replay as core_replay
 
@@ -97,44 +94,4 @@ def mutate_entries(data: bytes, most: int, seed: int, own: Callable[[bytes, int]
     return b"".join(pieces)[:most]
 
 
-FORMATS = ("binary", "binary_sha256", "binary_sha384", "binary_sha512", "binary_sm3-256")
-
-
-def check_ima(data: bytes) -> None:
-    """The first byte says which bank's list it is, or that it is text."""
-    if not data:
-        return
-    which, data = data[0] % 6, data[1:]
-    if which == 5:
-        ima.scan(Ragged.of([data]), ["ascii"])
-        return
-    columns = ima.scan(Ragged.of([data]), [FORMATS[which]])
-    fault = _native.ima_fault_code(int(columns.rows["fault"][0]))
-    size = ALGORITHMS[ALL[which]][1]
-    entries, broken = read_ima(data, size)
-    assert not (broken and fault is None), "the framing breaks and it is not told"
-    first, last = columns.first_last(0)
-    assert last - first <= len(entries) and (fault is not None or last - first == len(entries))
-    for number, other in zip(range(first, last), entries, strict=False):
-        row = columns.entries[number]
-        assert (int(row["pcr"]), columns.piece(number, "name")) == (other.pcr, other.template)
-        assert columns.piece(number, "data") == other.data
-        assert data[int(row["digest_at"]) : int(row["digest_at"]) + size] == other.shown
-        assert bool(int(row["flags"]) & 1) == (not any(other.shown))
-
-
-def ima_seeds() -> Iterator[bytes]:
-    from ima_by_hand import a_list, legacy
-
-    yield b"\0" + a_list(["/bin/sh", "/etc/passwd"])
-    yield b"\0" + legacy(b"/bin/sh", bytes(range(20)))
-    for path in sorted((DATA / "ima").iterdir()):
-        kind = path.name.split(".")[-1]
-        if kind in FORMATS or kind == "ascii":
-            yield bytes([5 if kind == "ascii" else FORMATS.index(kind)]) + path.read_bytes()[:6000]
-
-
-TARGETS = {
-    "log_differential": Target(check_log, log_seeds, 16384, mutate_entries),
-    "ima_differential": Target(check_ima, ima_seeds),
-}
+TARGETS = {"log_differential": Target(check_log, log_seeds, 16384, mutate_entries)}

@@ -191,11 +191,32 @@ def replay(log: Log, bank: str) -> list[bytes]:
 
 @dataclass
 class Measured:
+    """An entry of an IMA list. ``hashed`` is what its template digest is over; what lies in the list's bytes from
+    ``start`` to ``stop`` is all of it."""
+
     pcr: int
     shown: bytes
     template: bytes
     data: bytes
     hashed: bytes
+    start: int = 0
+    stop: int = 0
+
+    @property
+    def is_violation(self) -> bool:
+        return not any(self.shown)
+
+    def extends(self, bank: str, *, digests: str, violation: int) -> bytes:
+        """What a bank's PCR was extended with: a digest by ``digests``, which is sha1 where the kernel lacks the bank's
+        own hash; for a violation that many bytes of ones. Zeros fill both up (SPEC 7.4)."""
+        size = ALGORITHMS[bank][1]
+        own = b"\xff" * violation if self.is_violation else hash_of(digests, self.hashed)
+        return own.ljust(size, b"\0")
+
+    def shows_another(self, bank: str) -> bool:
+        """Whether the list of a bank has another digest of it: neither the bank's own nor SHA-1's, zeros after it."""
+        digests = [hash_of(name, self.hashed).ljust(len(self.shown), b"\0") for name in (bank, "sha1")]
+        return not self.is_violation and self.shown not in digests
 
 
 def read_ima(data: bytes, digest_size: int) -> tuple[list[Measured], bool]:
@@ -204,7 +225,7 @@ def read_ima(data: bytes, digest_size: int) -> tuple[list[Measured], bool]:
     walk = Walk(data)
     try:
         while walk.rest:
-            pcr, shown = walk.number(), walk.take(digest_size)
+            start, pcr, shown = walk.at, walk.number(), walk.take(digest_size)
             template = walk.take(walk.number())
             if template == b"ima":
                 digest, name = walk.take(20), walk.take(walk.number())
@@ -212,7 +233,20 @@ def read_ima(data: bytes, digest_size: int) -> tuple[list[Measured], bool]:
                 hashed = digest + name.ljust(256, b"\0")
             else:
                 own = hashed = walk.take(walk.number())
-            entries.append(Measured(pcr, shown, template, own, hashed))
+            entries.append(Measured(pcr, shown, template, own, hashed, start, walk.at))
     except FaultError:
         return entries, True
     return entries, False
+
+
+def trace_ima(
+    entries: list[Measured], pcr: int, bank: str, *, digests: str | None = None, violation: int | None = None
+) -> list[bytes]:
+    """The values of a PCR, from zeros on, after each entry of it; by default by the bank's own hash."""
+    size = ALGORITHMS[bank][1]
+    values = [bytes(size)]
+    for one in entries:
+        if one.pcr == pcr:
+            extends = one.extends(bank, digests=digests or bank, violation=violation or size)
+            values.append(hash_of(bank, values[-1] + extends))
+    return values

@@ -10,10 +10,12 @@ from typing import Final
 from fuzz.target import Target
 
 PYTHON_TARGETS: Final = {
-    "logs": ("log_differential", "ima_differential"),
+    "logs": ("log_differential",),
+    "measured": ("ima_differential",),
     "decoders": ("event_data", "canonical", "dbx", "certificates", "evidence_json"),
     "quotes": ("quote_python", "pcr_text"),
     "files": ("archive", "verdict_files", "references"),
+    "stores": ("store",),
     "rules": ("policy", "interchange", "appraisal"),
 }
 """Names of the targets in Python by the module that has them."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import json
+import random
 from collections.abc import Iterator
 
 from baselines_by_hand import everything, of_log
@@ -12,9 +13,10 @@ from conftest import DATA, small_log
 
 from fuzz.json_trees import after_head
 from fuzz.logs import mutate_entries
+from fuzz.mutators import mutate_lines
 from fuzz.reader import read_log, replay
 from fuzz.target import Target
-from pyverify import Evidence, EvidenceError, Policy, References, UsageError, verify
+from pyverify import Evidence, EvidenceError, Policy, References, UsageError, verify_batches
 from pyverify.appraise.verdict import Outcome
 from pyverify.baseline import challenge_file
 from pyverify.baseline.interchange import (
@@ -25,6 +27,7 @@ from pyverify.baseline.interchange import (
     pcrlock,
     pcrlock_values,
 )
+from pyverify.evidence.bundle import evidence_batch
 from pyverify.evidence.eventlog import EventLog
 from pyverify.evidence.runtime_policy import read_runtime_policy
 
@@ -128,14 +131,37 @@ LOG_ONLY = Policy.preset("log-only")
 COMPARED = LOG_ONLY.pcrs_compare
 
 
+HONEST_VALUES = replay(read_log(HONEST), "sha256")
+AT_ONCE = 32
+"""Logs of one batch: it costs hardly more than one of them."""
+
+
 def check_appraisal(data: bytes) -> None:
-    """A log that is trusted leads to the values of the honest one, in every PCR that the policy compares."""
-    verdict = verify(Evidence("m", "b", event_log=data), references=KNOWN, policy=LOG_ONLY, as_of=NOW)
-    if verdict.outcome is Outcome.TRUSTED:
-        log = read_log(data)
-        assert not log.fault
-        values, honest = replay(log, "sha256"), replay(read_log(HONEST), "sha256")
-        assert [values[pcr] for pcr in COMPARED] == [honest[pcr] for pcr in COMPARED], "trusted, and another boot"
+    """A log that is trusted leads to the values of the honest one, in every PCR that the policy compares; so do others
+    that its entries make."""
+    logs = [data, *_others(data)]
+    rows = evidence_batch([Evidence("m", f"b{number}", event_log=log) for number, log in enumerate(logs)])
+    (verdicts,) = verify_batches([rows], references=KNOWN, policy=LOG_ONLY, as_of=NOW)
+    for log, outcome in zip(logs, verdicts.column("verdict").to_pylist(), strict=True):
+        if outcome == Outcome.TRUSTED:
+            read = read_log(log)
+            assert not read.fault
+            values = replay(read, "sha256")
+            same = [values[pcr] for pcr in COMPARED] == [HONEST_VALUES[pcr] for pcr in COMPARED]
+            assert same, f"trusted, and another boot: {log.hex()}"
+
+
+def _others(data: bytes) -> Iterator[bytes]:
+    """Entries taken out, doubled, moved, and a bit of one changed: always the same of one log."""
+    choose = random.Random(data)
+
+    def own(piece: bytes, most: int) -> bytes:
+        changed = bytearray(piece[:most] or b"\0")
+        changed[choose.randrange(len(changed))] ^= 1 << choose.randrange(8)
+        return bytes(changed)
+
+    for _ in range(AT_ONCE - 1):
+        yield mutate_entries(data, 4096, choose.getrandbits(31) & ~1, own)
 
 
 def appraisal_seeds() -> Iterator[bytes]:
@@ -144,7 +170,7 @@ def appraisal_seeds() -> Iterator[bytes]:
 
 
 TARGETS = {
-    "policy": Target(check_policy, policy_seeds, 8192),
+    "policy": Target(check_policy, policy_seeds, 8192, mutate_lines),
     "interchange": Target(check_interchange, interchange_seeds, 32768, after_head(1)),
     "appraisal": Target(check_appraisal, appraisal_seeds, 4096, mutate_entries),
 }

@@ -21,15 +21,17 @@ INPUT_SECONDS: Final = 20
 MEMORY_MB: Final = 2048
 
 _COVERAGE = re.compile(r"^#\d+\s+(\w+)\s+cov: (\d+)", re.MULTILINE)
+_COUNTED = re.compile(r"^#(\d+)\s", re.MULTILINE)
 _UNITS = re.compile(r"^stat::number_of_executed_units:\s+(\d+)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Ran:
-    """What came of one target."""
+    """What came of one target; ``cpu`` are seconds, of its own process and those that it waited for."""
 
     name: str
     executions: int
+    cpu: float
     before: int
     after: int
     inputs: int
@@ -51,7 +53,8 @@ def main(arguments: list[str]) -> int:
         _build(folder / "cmake")
     with ThreadPoolExecutor(options.jobs) as pool:
         results = list(pool.map(lambda name: _tell(_run(name, folder, options.seconds)), chosen))
-    print(f"{sum(ran.executions for ran in results):>12,} executions of {len(results)} targets")
+    executions, hours = sum(ran.executions for ran in results), sum(ran.cpu for ran in results) / 3600
+    print(f"{executions:>12,} executions of {len(results)} targets, {hours:,.2f} CPU hours")
     return int(any(ran.found or ran.code for ran in results))
 
 
@@ -95,6 +98,7 @@ def _run(name: str, folder: Path, seconds: int) -> Ran:
         f"-max_total_time={seconds}",
         f"-max_len={longest}",
         f"-timeout={INPUT_SECONDS}",
+        f"-report_slow_units={INPUT_SECONDS}",
         f"-rss_limit_mb={MEMORY_MB}",
         f"-artifact_prefix={findings}/",
         "-print_final_stats=1",
@@ -103,16 +107,16 @@ def _run(name: str, folder: Path, seconds: int) -> Ran:
     ]
     known = set(findings.iterdir())
     log = folder / f"{name}.log"
-    with log.open("wb") as out:
-        code = subprocess.run(command, stdout=out, stderr=subprocess.STDOUT, env=_environment(), check=False).returncode
+    code, cpu = _run_to_end(command, log)
     said = log.read_text(errors="replace")
     coverage = dict.fromkeys(("INITED", "LAST"), 0)
     for event, blocks in _COVERAGE.findall(said):
         coverage["INITED" if event == "INITED" else "LAST"] = int(blocks)
-    units = _UNITS.search(said)
+    units = _UNITS.findall(said) or _COUNTED.findall(said)  # at its end, or as far as it came
     return Ran(
         name,
-        int(units[1]) if units else 0,
+        int(units[-1]) if units else 0,
+        cpu,
         coverage["INITED"],
         max(coverage.values()),
         len(list(corpus.iterdir())),
@@ -122,6 +126,15 @@ def _run(name: str, folder: Path, seconds: int) -> Ran:
     )
 
 
+def _run_to_end(command: list[str | Path], log: Path) -> tuple[int, float]:
+    """The exit code, and the seconds of processor time."""
+    with log.open("wb") as out:
+        process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=_environment())
+        _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return process.returncode, used.ru_utime + used.ru_stime
+
+
 def _environment() -> dict[str, str]:
     """One thread for numpy and Arrow: targets run side by side, and coverage is of one thread."""
     return os.environ | {"OMP_NUM_THREADS": "1", "ARROW_NUM_THREADS": "1", "PYTHONHASHSEED": "0"}
@@ -129,7 +142,8 @@ def _environment() -> dict[str, str]:
 
 def _tell(ran: Ran) -> Ran:
     growth = f"coverage {ran.before:>5,} -> {ran.after:>5,}"
-    print(f"{ran.executions:>12,} executions  {growth}  {ran.inputs:>5,} inputs kept  {ran.name}", flush=True)
+    kept = f"{ran.inputs:>5,} inputs kept"
+    print(f"{ran.executions:>12,} executions  {ran.cpu:>7,.0f} CPU s  {growth}  {kept}  {ran.name}", flush=True)
     for path in ran.found:
         print(f"             FOUND by {ran.name}: {path} (log: {ran.log})", flush=True)
     if ran.code and not ran.found:
