@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import datetime
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
+from typing import Final, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -48,21 +50,38 @@ class Identity:
     def is_consistent(self) -> bool:
         """Whether no key is two machines', no nonce was issued twice, names are Names, and all is in order."""
         keys = [self._enrolled.field(name) for name in ("machine", "ak_name", "since", "level", "sm2_mode")]
-        asked = [self._challenges.field(name) for name in ("ak_name", "nonce", "issued_at")]
-        if any(column.null_count for column in (*keys, *asked, self._roots)):
+        if any(column.null_count for column in (*keys, self._roots)):
             return False
         _, ak_name, since, level, sm2_mode = keys
-        names = pc.unique(pa.concat_arrays([ak_name, asked[0]])).to_pylist()
-        pairs = pa.table({"ak_name": asked[0], "nonce": asked[1]}).group_by(["ak_name", "nonce"]).aggregate([])
         return (
-            all(map(is_key_name, names))
+            _are_names(ak_name)
             and set(pc.unique(level).to_pylist()) <= set(KeyLevel)
             and set(pc.unique(sm2_mode).to_pylist()) <= set(Sm2Mode)
             and pc.count_distinct(ak_name).as_py() == len(ak_name)
+            and all(map(_are_times, (since, self._enrolled.field("until"))))
+            and self.is_asked_consistently()
+        )
+
+    def is_asked_consistently(self) -> bool:
+        """The same of the challenges alone."""
+        asked = [self._challenges.field(name) for name in ("ak_name", "nonce", "issued_at")]
+        if any(column.null_count for column in asked):
+            return False
+        pairs = pa.table({"ak_name": asked[0], "nonce": asked[1]}).group_by(["ak_name", "nonce"]).aggregate([])
+        return (
+            _are_names(asked[0])
             and len(pairs) == len(asked[0])
             and _is_ascending(asked[0], asked[2])
-            and all(map(_are_times, (since, self._enrolled.field("until"), asked[2])))
+            and _are_times(asked[2])
         )
+
+    def asking(self, challenges: Sequence[Challenge]) -> Self:
+        """The same keys and certificates with these challenges instead of its own."""
+        facts = [{name: getattr(one, name) for name in _CHALLENGE_FACTS} for one in in_order(challenges)]
+        other = copy.copy(self)
+        other._challenges = pa.array(facts, self._challenges.type)
+        other.__dict__.pop("_runs", None)  # of the challenges; all else that was worked out is of the keys
+        return other
 
     @cached_property
     def _row_of(self) -> dict[bytes, int]:
@@ -182,16 +201,34 @@ class Identity:
         return found
 
 
+def in_order(challenges: Iterable[Challenge]) -> list[Challenge]:
+    """Challenges as a snapshot has them: those of a key together, and its newest last."""
+    return sorted(challenges, key=lambda one: (one.ak_name, to_micros(one.issued_at), one.nonce))
+
+
+def challenges_digest(challenges: Iterable[Challenge]) -> bytes:
+    """SHA-256 over challenges, whatever their order."""
+    told = hashlib.sha256()
+    for one in in_order(challenges):
+        for part in (one.ak_name, one.nonce, one.spent_by or b"", to_micros(one.issued_at).to_bytes(8)):
+            told.update(len(part).to_bytes(4) + part)
+    return told.digest()
+
+
 def add_identity(
     snapshot: Snapshot, enrolled: Sequence[EnrolledKey], challenges: Sequence[Challenge], roots: Sequence[bytes]
 ) -> None:
     """Writes keys, challenges and pinned certificates into a snapshot in the order that it wants."""
     for key in sorted(enrolled, key=lambda k: k.ak_name):
         snapshot.add("enrolled", {name: getattr(key, name) for name in _KEY_FACTS})
-    for challenge in sorted(challenges, key=lambda c: (c.ak_name, to_micros(c.issued_at), c.nonce)):
+    for challenge in in_order(challenges):
         snapshot.add("challenges", {name: getattr(challenge, name) for name in _CHALLENGE_FACTS})
     for der in sorted(set(roots)):
         snapshot.add("roots", der)
+
+
+def _are_names(column: pa.Array) -> bool:
+    return all(map(is_key_name, pc.unique(column).to_pylist()))
 
 
 def _are_times(column: pa.Array) -> bool:

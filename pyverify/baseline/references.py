@@ -5,6 +5,7 @@ Mapped into memory by threads, shipped once to workers, named by the SHA-256 of 
 
 from __future__ import annotations
 
+import copy
 import datetime
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -22,7 +23,7 @@ from pyverify import _native
 from pyverify.algorithms import BANKS, PCRS
 from pyverify.baseline.allowed_sets import AllowedSets
 from pyverify.baseline.identity import Challenge, EnrolledKey, to_micros
-from pyverify.baseline.identity_columns import Identity
+from pyverify.baseline.identity_columns import Identity, challenges_digest
 from pyverify.baseline.ima_columns import NO_SET, LearnedIma
 from pyverify.baseline.machine_columns import Known, Machines
 from pyverify.baseline.model import Accepted, Allowed, Baseline, State
@@ -54,6 +55,7 @@ class References:
     def __init__(self, data: pa.Buffer, digest: bytes | None = None) -> None:
         self._data = data
         self._digest = digest
+        self._asking = False
         try:
             with pa.ipc.open_file(pa.BufferReader(data)) as reader:
                 if reader.schema != SCHEMA:
@@ -143,8 +145,32 @@ class References:
             raise ReferencesError(f"{path}: {error.strerror or error}") from error
 
     def save(self, path: Path) -> None:
-        """Writes the snapshot, for workers and for the record."""
+        """Writes the snapshot, for workers and for the record.
+
+        Raises:
+            ReferencesError: it has challenges that were put into it (:meth:`asking`), so that it is no file.
+        """
+        if self._asking:
+            raise ReferencesError("references with challenges that were put into them cannot be saved")
         path.write_bytes(memoryview(self._data))
+
+    def asking(self, challenges: Sequence[Challenge]) -> Self:
+        """The same references with these challenges instead of their own; their id is of both.
+
+        Raises:
+            ReferencesError: they contradict each other, or are none.
+        """
+        other = copy.copy(self)
+        try:
+            other._identity = self._identity.asking(challenges)
+            if not other._identity.is_asked_consistently():
+                raise ReferencesError("the challenges contradict each other")
+            other._digest = hashlib.sha256(self.id + challenges_digest(challenges)).digest()
+        except (pa.ArrowException, OverflowError, TypeError) as error:
+            raise ReferencesError(f"challenges with values that cannot be: {error}") from error
+        other._asking = True
+        other.__dict__.pop("id", None)
+        return other
 
     @cached_property
     def id(self) -> bytes:

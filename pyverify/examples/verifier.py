@@ -17,13 +17,12 @@ import base64
 import binascii
 import datetime
 import json
-import threading
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
-from pyverify import Evidence, Policy, PyverifyError, References, Store, UsageError, Verdict, verify
-from pyverify.baseline.heads import Head
+from pyverify import Evidence, Policy, PyverifyError, Store, UsageError, Verdict, verify
 from pyverify.baseline.ledger import Ledger
+from pyverify.baseline.live import LiveReferences
 from pyverify.evidence.bundle import ImaList, Quote
 
 MAX_LINE: Final = 16 << 20
@@ -40,18 +39,7 @@ class Verifier:
     """Appraises evidence of one boot at a time against a store, at the time when it comes."""
 
     def __init__(self, store: Store, policy: Policy) -> None:
-        self._store, self._policy, self._ledger = store, policy, Ledger(store)
-        self._lock = threading.Lock()
-        self._known: tuple[Head, References] | None = None
-
-    def references(self) -> References:
-        """What the store says now. It is read again when its head is another than before, by one thread for all."""
-        with self._lock:
-            with self._store.reading():  # checks what was added to the history since
-                head = self._store.head
-            if self._known is None or self._known[0] != head:
-                self._known = head, self._store.references()
-            return self._known[1]
+        self._policy, self._ledger, self._live = policy, Ledger(store), LiveReferences(store)
 
     def challenge(self, machine: str) -> dict[str, bytes]:
         """A nonce for each key that is the machine's now, by the key's Name in hex. It is good once, and for a day.
@@ -60,7 +48,7 @@ class Verifier:
             UsageError: no key is enrolled for it.
         """
         now = datetime.datetime.now(datetime.UTC)
-        keys = [key.ak_name for key in self.references().identity.ak_of(machine) if key.holds_at(now)]
+        keys = [key.ak_name for key in self._live.of(machine).identity.ak_of(machine) if key.holds_at(now)]
         if not keys:
             raise UsageError("no key is enrolled for this machine")
         return {one.ak_name.hex(): one.nonce for one in self._ledger.issue(machine, keys, at=now)}
@@ -71,7 +59,7 @@ class Verifier:
         Under a policy that asks for no fresh quote nothing is spent.
         """
         now = datetime.datetime.now(datetime.UTC)
-        verdict = verify(evidence, references=self.references(), policy=self._policy, as_of=now)
+        verdict = verify(evidence, references=self._live.of(evidence.machine), policy=self._policy, as_of=now)
         standing: Verdict = self._ledger.consume(verdict, at=now)
         return standing
 
