@@ -21,6 +21,7 @@ from bench.signers import KINDS
 from pyverify import Evidence, Policy, Store, Verdict, verify
 from pyverify.appraise.log_checks import forget
 from pyverify.baseline.ledger import Ledger
+from pyverify.baseline.live import LiveReferences
 from pyverify.baseline.references import References
 from pyverify.evidence.bundle import Quote
 
@@ -44,8 +45,10 @@ def _of_fleet(plan: Plan, fleet: QuotedFleet, store: Store) -> Iterator[Line]:
     quoted, bare = ([one for pair in fleet.batches() for one in _evidence(pair[side])] for side in (0, 1))
     log_only = replace(Policy.preset("log-only"), banks_required=(fleet.bank,))
 
+    live = LiveReferences(store)
+
     def fresh(evidence: Evidence) -> Verdict:
-        verdict = _verify(evidence, references, Policy.preset("default"))
+        verdict = _verify(evidence, live.of(evidence.machine), Policy.preset("default"))
         standing: Verdict = ledger.consume(verdict, at=AS_OF)
         return standing
 
