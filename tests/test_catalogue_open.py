@@ -5,12 +5,11 @@ from __future__ import annotations
 import datetime
 
 import pytest
-from attested_machine import ARCHIVE, LOG_ONLY, NOW, Machine, codes, job, rows_of, store_of
+from attested_machine import LOG_ONLY, NOW, Machine, codes, job, store_of
 from catalogue.ima import FILES, HONEST, LOG, START
 from test_ima_appraisal import set_of
 
 from pyverify.evidence.bundle import ImaList
-from pyverify.output.ear import ear
 
 
 @pytest.mark.xfail(
@@ -28,12 +27,3 @@ def test_090_a_list_that_shrinks_within_a_boot(tmp_path):
     if not first["verdict"] == longer["verdict"] == "trusted":
         pytest.fail("a list that grows is honest")
     assert "ima.shrunk" in codes(shorter)
-
-
-@pytest.mark.xfail(strict=True, raises=KeyError, reason="verdict rows do not carry the nonce of their quote")
-def test_112_a_result_says_which_nonce_it_answers():
-    machine = Machine()
-    (row,) = rows_of([machine.evidence()], machine.references(), ARCHIVE)
-    if row["verdict"] != "trusted":
-        pytest.fail("the evidence is honest")
-    assert ear(row)["eat_nonce"]

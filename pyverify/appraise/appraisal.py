@@ -344,12 +344,13 @@ class Appraisal:
         }
         columns: dict[str, Any] = {
             "schema_version": SCHEMA_VERSION,
-            **{name: self._optional(name) for name in ("machine", "boot", "collected_at", "source")},
+            **{name: self._optional(name) for name in ("machine", "boot", "boot_seq", "collected_at", "source")},
             "as_of": self.as_of,
             "verdict": outcomes(self.findings, judged, empty),
             "attested": "log" if self.attestation is None else self.attestation.attested,
             "key": "none" if self.attestation is None else self.attestation.key,
             "ak_name": None if self.attestation is None else self.attestation.ak_names,
+            "nonce": None if self.attestation is None else self.attestation.nonces,
             "evidence_id": self.ids,
             "policy_id": policy.id,
             "references_id": self.references.id,
