@@ -81,7 +81,8 @@ class Attestation:
     ``nonces`` are what those answer, None where they answer different ones.
     ``facts`` are those of each quote whose signature verified by a key of its machine and that is no known replay, for
     rules that need other rows: a dictionary of columns with ``row``, ``ak_name``, ``nonce``, ``attest``, ``issued_at``,
-    ``clock``, ``reset_count``, ``restart_count``, ``safe``, ``firmware_version``.
+    ``clock``, ``reset_count``, ``restart_count``, ``safe``, ``firmware_version``, and
+    ``last``: whether it is the last, by its clock, of those of its row that count.
     """
 
     proven: dict[str, npt.NDArray[np.uint32]]
@@ -156,6 +157,7 @@ def attest(
     # One whose nonce the ledger has as spent by another must not pass for the first of them.
     heard = proofs.signature_ok & known & (fresh != Freshness.REPLAYED)
     facts = _facts(proofs, sent, names, nonces, attests, asked, heard)
+    facts["last"] = _last_relied(proofs, row_of, coverage.relied)[heard]
     answered = _answered(coverage.relied, row_of, nonces, n)
     return _in_rows(coverage, proofs, sent, names, levels, fresh, answered, facts)
 
@@ -243,6 +245,15 @@ def _facts(
         "issued_at": [None if entry is None else entry[0] for entry in entries],
         **{name: getattr(proofs, name)[good] for name in counters},
     }
+
+
+def _last_relied(proofs: Proofs, row_of: npt.NDArray[np.int64], relied: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Of the quotes that count the last of each row: authentic values are of its time (see ``coverage.cover``)."""
+    numbers = np.flatnonzero(relied)
+    numbers = numbers[np.lexsort((proofs.clock[numbers], row_of[numbers]))]
+    last = np.zeros(len(row_of), np.bool_)
+    last[numbers[np.flatnonzero(np.diff(row_of[numbers], append=-1))]] = True
+    return last
 
 
 def _answered(
