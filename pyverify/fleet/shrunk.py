@@ -3,8 +3,9 @@
 Where quotes prove entries, samples go by the clock of the TPM, and they are of one boot where one key signed them under
 one resetCount and restartCount, whatever the evidence calls the boot; or where it calls it the same and resetCount does
 not say otherwise (restartCount counts suspends too). Other samples are of the boot that they say, and go by
-``collected_at``: both are hints, as all is that nobody signed. The two are not held against each other: what is not
-signed lowers nothing that is. Samples without a place, and those of one time, have no order.
+``collected_at``: both are hints, as all is that nobody signed, and a clock that was set back between two samples makes
+the honest first of them look shrunk. The two are not held against each other: what is not signed lowers nothing that
+is. Samples without a place, and those of one time, have no order; quotes by different keys neither.
 
 A list may come in many formats: they are of the same entries, so that their numbers compare.
 """
