@@ -26,6 +26,7 @@ LIST_FACTS: Final = pa.schema(
 )
 """What the pass reads of each list; of rows without one only once the job has seen a list."""
 
+_NONE: Final = pa.RecordBatch.from_pylist([], LIST_FACTS)
 _QUOTED: Final = pa.array(["quote", "quote-unfresh"])
 _KEYS: Final = ("machine", "boot", "collected_at")
 
@@ -38,7 +39,7 @@ def list_facts(verdicts: pa.RecordBatch, entries: npt.NDArray[np.int64]) -> pa.R
         entries: of :class:`pyverify.appraise.ima_judgement.ImaJudgement`.
     """
     if not np.any(entries > 0):
-        return pa.record_batch([pa.array([], field.type) for field in LIST_FACTS], schema=LIST_FACTS)
+        return _NONE
     return _facts(verdicts, np.flatnonzero((entries > 0) & _has_place(verdicts)), entries)
 
 
