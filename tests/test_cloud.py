@@ -48,6 +48,7 @@ def test_an_integrity_event_names_machine_and_time_and_the_pcr_that_differs():
         "labels": {"machine": "m", "boot": "boot-1", "verdict": "untrusted", "attested": "quote"},
         "jsonPayload": {
             "@type": "type.googleapis.com/cloud_integrity.IntegrityEvent",
+            "bootCounter": "7",
             "earlyBootReportEvent": {
                 "policyEvaluationPassed": False,
                 "policyMeasurements": [{"pcrNum": "PCR_4", "value": digest("expected").hex()}],
@@ -56,6 +57,13 @@ def test_an_integrity_event_names_machine_and_time_and_the_pcr_that_differs():
         },
     }
     assert late["jsonPayload"]["lateBootReportEvent"]["actualMeasurements"] == []
+
+
+def test_boots_are_counted_only_where_the_evidence_counts_them():
+    for entry in shielded_vm(verdict_row("m", boot_seq=None)):
+        assert "bootCounter" not in entry["jsonPayload"]
+    for entry in shielded_vm(verdict_row("m", boot_seq=2**63 - 1)):  # protobuf's 64-bit numbers are strings in JSON
+        assert entry["jsonPayload"]["bootCounter"] == "9223372036854775807"
 
 
 def test_a_measured_boot_report_has_index_value_and_algorithm():

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+import string
 import sys
 
 import pyarrow.parquet as pq
@@ -140,7 +141,7 @@ ROW = verdict_row("web-1", "untrusted", finding("ima.changed"), finding("quote.u
 
 def test_the_draft_dialect_has_its_names():
     claims = ear(ROW)
-    assert set(claims) == {"eat_profile", "iat", "exp", "ear_verifier_id", "submods"}
+    assert set(claims) == {"eat_profile", "iat", "exp", "eat_nonce", "ear_verifier_id", "submods"}
     assert claims["eat_profile"] == "tag:ietf.org,2026:rats/ear#03"
     assert (claims["iat"], claims["exp"]) == (int(NOW.timestamp()), int(NOW.timestamp()) + 86400)
     assert set(claims["ear_verifier_id"]) == {"developer", "build"}
@@ -159,6 +160,20 @@ def test_the_draft_dialect_has_its_names():
         "references_id": ROW["references_id"].hex(),
         "findings": ["ima.changed"],
     }
+
+
+@pytest.mark.parametrize("dialect", ["draft", "veraison"])
+@pytest.mark.parametrize("size", [*range(67), 128, None])
+def test_a_result_answers_its_nonce_where_a_result_may(dialect, size):
+    """8 to 64 bytes, and in JSON text of base64url without padding (RFC 9711 sections 4.1 and 7.2.2)."""
+    nonce = None if size is None else bytes(range(255, 255 - size, -1))
+    claims = ear(verdict_row("m", nonce=nonce), dialect)
+    if size is None or not 8 <= size <= 64:
+        assert "eat_nonce" not in claims
+    else:
+        text = claims["eat_nonce"]
+        assert 8 <= len(text) <= 88 and set(text) <= set(string.ascii_letters + string.digits + "-_")
+        assert decoded(text) == nonce
 
 
 def test_the_veraison_dialect_says_the_same_under_its_names():

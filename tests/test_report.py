@@ -55,11 +55,17 @@ def test_what_verify_writes_is_read_back_as_it_was(tmp_path, form):
     assert pa.Table.from_batches(read_verdicts(path)).to_pylist() == batch.to_pylist()
 
 
+LATER = ["boot_seq", "nonce", "cohort", "source"]
+
+
 def test_files_of_older_and_newer_versions_are_read_by_the_columns_they_share(tmp_path):
-    table = pa.Table.from_pylist(ROWS, schema=VERDICT_SCHEMA).drop_columns(["cohort", "source"])
+    table = pa.Table.from_pylist(ROWS, schema=VERDICT_SCHEMA).drop_columns(LATER)
     table = table.append_column("more", pa.array(["x"] * len(ROWS)))
     rows = pa.Table.from_batches(read_verdicts(str(write(tmp_path / "v", table)))).to_pylist()
-    assert rows == [{**row, "cohort": None, "source": None} for row in ROWS]
+    assert rows == [{**row, **dict.fromkeys(LATER)} for row in ROWS]
+    lines = [{name: value for name, value in row.items() if name not in LATER} for row in json_rows()]
+    (tmp_path / "lines").write_text("\n".join(map(json.dumps, lines)))
+    assert pa.Table.from_batches(read_verdicts(str(tmp_path / "lines"))).to_pylist() == rows
 
 
 def without(name: str) -> list[dict]:
@@ -96,6 +102,12 @@ def changed(**fields) -> list[dict]:
         (changed(as_of=7), "RFC 3339"),
         (changed(as_of="yesterday"), "yesterday"),
         (changed(machine=7), "no verdict file"),
+        (changed(nonce="0x00"), "hex"),
+        (changed(nonce=[0]), "hex"),
+        (changed(boot_seq="7"), "whole numbers"),
+        (changed(boot_seq=7.5), "whole numbers"),
+        (changed(schema_version=1.5), "whole numbers"),
+        (changed(boot_seq=2**63), "no verdict file"),
         (without("verdict"), "not a verdict row"),
         ([7], "not a verdict row"),
     ],

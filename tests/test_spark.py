@@ -11,7 +11,8 @@ import time
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from attested_machine import DEFAULT, HOUR, NOW, Machine, store_of
+import test_shrunk as shrunk
+from attested_machine import DEFAULT, HOUR, NOW, Machine, references_of, store_of
 from baselines_by_hand import BANKS, baseline
 from conftest import small_log
 from spark_cluster import cluster, python_path, require_spark, session_on
@@ -125,6 +126,21 @@ def quoted_fleet():
     evidence.append(evil.evidence(evil.quote(), event_log=evil_log))
     evidence.append(honest.evidence(honest.quote(), boot="b9", boot_seq=9))
     return machines, evidence
+
+
+def test_ima_lists_of_a_boot_are_held_against_each_other_wherever_they_were_read(session, tmp_path):
+    machine, other = Machine("m", log=shrunk.LOG), Machine("other", log=shrunk.LOG)
+    lists = (None, *shrunk.LISTS[::-1], None)
+    bare = [shrunk.sample(one, hours, data) for hours, data in enumerate(lists) for one in (machine, other)]
+    quoted = [shrunk.signed(machine, 100 + hours, data, data) for hours, data in enumerate(shrunk.LISTS[::-1])]
+    baselines = [one.baseline() for one in (machine, other)]
+    references = references_of(machine, other, baselines=baselines, challenges=[])
+    for policy, evidence, marked in ((LOG_ONLY, bare, 8), (ARCHIVE, [*bare, *quoted], 11)):
+        source = write(tmp_path / f"{policy.name}.parquet", evidence)
+        here, found = (verdicts(one, references, policy) for one in (source, SparkArchive(session, source)))
+        assert found.to_pylist() == here.to_pylist()
+        codes = [[finding["code"] for finding in row] for row in found.column("findings").to_pylist()]
+        assert sum("ima.shrunk" in some for some in codes) == marked
 
 
 def test_nonces_are_spent_once_by_the_driver_and_quotes_of_all_workers_are_held_against_each_other(session, tmp_path):

@@ -109,7 +109,7 @@ class Appraisal:
     """The appraisal of one batch, step by step over its columns.
 
     What :meth:`verdicts` comes by on its way is kept for who looks at single rows: ``judged_as``, ``comparison``,
-    ``attestation`` and ``boots``.
+    ``attestation``, ``boots`` and ``ima``.
     """
 
     def __init__(
@@ -127,6 +127,7 @@ class Appraisal:
         self.boots = Boots(self.batch, (), as_of, {})
         self.judged_as: JudgedLogs | None = None
         self.comparison: Comparison | None = None
+        self.ima = ImaJudgement.nothing(self.n)
         self.logs = Ragged.from_arrow(self.batch.column("event_log"))
         self.digests = log_digests(self.logs)
         self.ids = evidence_ids(self.batch, self.logs.present, self.digests)
@@ -175,7 +176,7 @@ class Appraisal:
         comparison.compare(pcrs, self.findings)
         stage_values = comparison.explain(judged_as.logs, judged_as.digests, pcrs, self.findings)
         at_start = values_at_start(self.batch, self.logs, judged_as, led_to)
-        ima = judge_ima(
+        self.ima = judge_ima(
             self.batch,
             references=self.references,
             baseline=np.where(judged, self.baseline, -1),
@@ -190,7 +191,7 @@ class Appraisal:
             findings=self.findings,
         )
         self.reference.tell_ignored(self.as_of, self.findings)
-        verdicts = self._table(judged, comparison, masks, quoted.proven, empty, stage_values, ima)
+        verdicts = self._table(judged, comparison, masks, quoted.proven, empty, stage_values)
         return held_to(self.policy, self.batch, verdicts) if self.policy.rules else verdicts
 
     def _hold_against_quotes(
@@ -333,7 +334,6 @@ class Appraisal:
         proven: Mapping[str, npt.NDArray[np.uint32]],
         empty: npt.NDArray[np.bool_],
         shown: StageValues,
-        ima: ImaJudgement,
     ) -> pa.RecordBatch:
         baselines = [self.references.columns.field(n).take(self.reference.index) for n in ("scope", "id", "version")]
         policy = self.policy
@@ -344,19 +344,20 @@ class Appraisal:
         }
         columns: dict[str, Any] = {
             "schema_version": SCHEMA_VERSION,
-            **{name: self._optional(name) for name in ("machine", "boot", "collected_at", "source")},
+            **{name: self._optional(name) for name in ("machine", "boot", "boot_seq", "collected_at", "source")},
             "as_of": self.as_of,
             "verdict": outcomes(self.findings, judged, empty),
             "attested": "log" if self.attestation is None else self.attestation.attested,
             "key": "none" if self.attestation is None else self.attestation.key,
             "ak_name": None if self.attestation is None else self.attestation.ak_names,
+            "nonce": None if self.attestation is None else self.attestation.nonces,
             "evidence_id": self.ids,
             "policy_id": policy.id,
             "references_id": self.references.id,
             "baseline": pa.StructArray.from_arrays(baselines, fields=list(BASELINE_TYPE), mask=pa.array(~self.known)),
             "pcrs_proven": bank_masks(proven, self.n),
             "pcrs_unproven": bank_masks(unproven, self.n),
-            "stages": stage_columns(differs, judged, policy.compare_mask, shown, ima.judged, ima.bad),
+            "stages": stage_columns(differs, judged, policy.compare_mask, shown, self.ima.judged, self.ima.bad),
             "cohort": self.reference.cohorts(),
             "findings": self.findings.to_arrow(),
         }

@@ -77,10 +77,12 @@ class Attestation:
     """What the quotes of each row of a batch come to.
 
     ``proven`` are by bank the PCRs, a bit each, whose values in ``values`` are authentic: uint32 of shape [n] and uint8
-    of shape [n, 24, size]. ``attested``, ``key`` and ``ak_names`` are one a row, the weakest of the quotes that count.
+    of shape [n, 24, size]. ``attested``, ``key`` and ``ak_names`` are one a row, the weakest of the quotes that count;
+    ``nonces`` are what those answer, None where they answer different ones.
     ``facts`` are those of each quote whose signature verified by a key of its machine and that is no known replay, for
     rules that need other rows: a dictionary of columns with ``row``, ``ak_name``, ``nonce``, ``attest``, ``issued_at``,
-    ``clock``, ``reset_count``, ``restart_count``, ``safe``, ``firmware_version``.
+    ``clock``, ``reset_count``, ``restart_count``, ``safe``, ``firmware_version``, and
+    ``last``: whether it is the last, by its clock, of those of its row that count.
     """
 
     proven: dict[str, npt.NDArray[np.uint32]]
@@ -88,6 +90,7 @@ class Attestation:
     attested: list[str]
     key: list[str]
     ak_names: list[bytes | None]
+    nonces: list[bytes | None]
     facts: dict[str, Any]
 
 
@@ -154,7 +157,9 @@ def attest(
     # One whose nonce the ledger has as spent by another must not pass for the first of them.
     heard = proofs.signature_ok & known & (fresh != Freshness.REPLAYED)
     facts = _facts(proofs, sent, names, nonces, attests, asked, heard)
-    return _in_rows(coverage, proofs, sent, names, levels, fresh, facts)
+    facts["last"] = _last_relied(proofs, row_of, coverage.relied)[heard]
+    answered = _answered(coverage.relied, row_of, nonces, n)
+    return _in_rows(coverage, proofs, sent, names, levels, fresh, answered, facts)
 
 
 def _of_keys(facts: npt.NDArray[Any], enrolled: npt.NDArray[np.int32], unknown: int) -> npt.NDArray[Any]:
@@ -242,6 +247,30 @@ def _facts(
     }
 
 
+def _last_relied(proofs: Proofs, row_of: npt.NDArray[np.int64], relied: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Of the quotes that count the last of each row: authentic values are of its time (see ``coverage.cover``)."""
+    numbers = np.flatnonzero(relied)
+    numbers = numbers[np.lexsort((proofs.clock[numbers], row_of[numbers]))]
+    last = np.zeros(len(row_of), np.bool_)
+    last[numbers[np.flatnonzero(np.diff(row_of[numbers], append=-1))]] = True
+    return last
+
+
+def _answered(
+    relied: npt.NDArray[np.bool_], row_of: npt.NDArray[np.int64], nonces: list[bytes], n: int
+) -> list[bytes | None]:
+    """For each row the nonce that all quotes that count answer; None without any, and where they answer several."""
+    answered: list[bytes | None] = [None] * n
+    several = []
+    for quote, row in zip(np.flatnonzero(relied).tolist(), row_of[relied].tolist(), strict=True):
+        if answered[row] not in (None, nonces[quote]):
+            several.append(row)
+        answered[row] = nonces[quote]
+    for row in several:
+        answered[row] = None
+    return answered
+
+
 def _in_rows(
     coverage: Coverage,
     proofs: Proofs,
@@ -249,6 +278,7 @@ def _in_rows(
     names: list[bytes | None],
     levels: npt.NDArray[np.int64],
     fresh: npt.NDArray[np.uint8],
+    answered: list[bytes | None],
     facts: dict[str, Any],
 ) -> Attestation:
     n = len(coverage.proven)
@@ -268,5 +298,6 @@ def _in_rows(
         attested=np.where(has, np.where(stale, "quote-unfresh", "quote"), "log").tolist(),
         key=np.array(KEY_LEVELS)[np.where(has, weakest, _NO_KEY)].tolist(),
         ak_names=ak_names,
+        nonces=answered,
         facts=facts,
     )

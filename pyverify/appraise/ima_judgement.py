@@ -39,10 +39,22 @@ _ALWAYS_HASHED: Final = ("sha1", "sha256")
 
 @dataclass(frozen=True, slots=True)
 class ImaJudgement:
-    """Which rows of a batch were held against a set, and which have anything high against their IMA list: bool [n]."""
+    """What the IMA lists of the rows of a batch come to, beside findings.
+
+    ``judged`` are the rows that were held against a set, ``bad`` those that have anything high against their list: bool
+    of shape [n]. ``entries`` is how many entries each list has, ``proven`` how many of them quotes prove: int64 of
+    shape [n], both 0 where there is no list, or an empty one, and no finding says so; -1 where nothing can be said.
+    """
 
     judged: Mask
     bad: Mask
+    entries: npt.NDArray[np.int64]
+    proven: npt.NDArray[np.int64]
+
+    @classmethod
+    def nothing(cls, n: int) -> Self:
+        """Of lists that were not looked at."""
+        return cls(np.zeros(n, np.bool_), np.zeros(n, np.bool_), np.full(n, -1, np.int64), np.full(n, -1, np.int64))
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +116,7 @@ def judge_ima(
         findings: those of the batch.
     """
     n = len(batch)
-    result = ImaJudgement(np.zeros(n, np.bool_), np.zeros(n, np.bool_))
+    result = ImaJudgement.nothing(n)
     if policy.ima == "no":
         return result
     known = judged & (baseline >= 0)
@@ -119,12 +131,16 @@ def judge_ima(
     for rows, columns in SentLists.of(batch).tiles(judged):
         replayed = ImaReplay(columns)
         told = ToldLists(replayed, rows, findings, result.bad)
-        _Lists(replayed, facts.of(rows), policy, told).judge(learned)
-        empty[rows] = (columns.rows["n_entries"] == 0) & (columns.rows["fault"] == 0)
+        result.proven[rows] = _Lists(replayed, facts.of(rows), policy, told).judge(learned)
+        good, count = columns.rows["fault"] == 0, columns.rows["n_entries"].astype(np.int64)
+        result.entries[rows] = np.where(good, count, -1)
+        empty[rows] = good & (count == 0)
     by_policy = policy.ima_runtime_policy is not None
     result.judged[:] = judged if by_policy else set_of != NO_SET
     wanted = "there is a runtime policy for it" if by_policy else "the learning boot had one"
     _judge_empty(empty, wanted, facts, findings, result)
+    for counts in (result.entries, result.proven):
+        counts[empty] = np.where(result.bad[empty], -1, 0)
     return result
 
 
@@ -152,8 +168,8 @@ class _Lists:
         violation = self._flags & Flag.VIOLATION != 0
         self._proper: Mask = self._good[self._columns.list_of] & ~violation
 
-    def judge(self, learned: LearnedIma) -> None:
-        """All findings, in the order in which they read best."""
+    def judge(self, learned: LearnedIma) -> npt.NDArray[np.int64]:
+        """All findings, in the order in which they read best; how many entries of each list quotes prove, or -1."""
         self._faults()
         self._boot_aggregate()
         high = Severity.HIGH
@@ -162,12 +178,14 @@ class _Lists:
         )
         words = "{path}: under a template that such an entry does not have"
         self._told.entries(self._proper & relabelled(self._columns), "ima.relabelled", high, words)
+        proven = np.full(len(self._columns), -1, np.int64)
         if self._facts.quoted:
-            judge_quoted(self._replayed, self._facts.quoted, self._facts.authentic, self._told)
+            proven = judge_quoted(self._replayed, self._facts.quoted, self._facts.authentic, self._told)
         self._kexec()
         self._violations()
         self._weak_hashes()
         self._members(learned)
+        return proven
 
     def _faults(self) -> None:
         rows = self._columns.rows

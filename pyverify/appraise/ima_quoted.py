@@ -23,16 +23,20 @@ def quoted_banks(quoted: Masks, pcr: int) -> dict[str, npt.NDArray[np.bool_]]:
     return {bank: rows for bank, rows in found.items() if rows.any()}
 
 
-def judge_quoted(replayed: ImaReplay, quoted: Masks, authentic: Values, told: ToldLists) -> None:
-    """Findings of lists whose rows have quotes that were judged.
+def judge_quoted(replayed: ImaReplay, quoted: Masks, authentic: Values, told: ToldLists) -> npt.NDArray[np.int64]:
+    """Findings of lists whose rows have quotes that were judged, and how many of their entries those prove.
 
     Args:
         replayed: the lists.
         quoted: by bank the PCRs that quotes prove, a bit each, uint32 of shape [k].
         authentic: by bank the values that they prove, uint8 of shape [k, 24, size].
         told: where findings go.
+
+    Returns:
+        int64 of shape [k]: entries of PCR 10 that are proven, at least one, or -1 where none is.
     """
     rows = replayed.columns.rows
+    proven = np.full(len(rows), -1, np.int64)
     good = (rows["fault"] == 0) & (rows["n_entries"] > 0)
     named = int(np.bitwise_or.reduce(rows["pcrs"][good], initial=0)) | 1 << PCR
     for pcr in pcrs_of(named):
@@ -54,6 +58,9 @@ def judge_quoted(replayed: ImaReplay, quoted: Masks, authentic: Values, told: To
             targets = {bank: np.ascontiguousarray(authentic[bank][:, pcr]) for bank in banks}
             prefixes = replayed.find_prefix(targets, pcr=pcr, given=banks)
             _judge_prefixes(replayed, prefixes, wanted, count, banks, targets, told)
+            if pcr == PCR:
+                proven = np.where(wanted & (prefixes.proven > 0), prefixes.proven, -1)
+    return proven
 
 
 def _judge_prefixes(

@@ -56,12 +56,14 @@ VERDICT_SCHEMA: Final = pa.schema(
         ("schema_version", pa.int32()),
         ("machine", pa.string()),
         ("boot", pa.string()),
+        ("boot_seq", pa.int64()),
         ("collected_at", pa.timestamp("us", tz="UTC")),
         ("as_of", pa.timestamp("us", tz="UTC")),
         ("verdict", pa.string()),
         ("attested", pa.string()),
         ("key", pa.string()),
         ("ak_name", pa.binary()),
+        ("nonce", pa.binary()),
         ("evidence_id", pa.binary()),
         ("policy_id", pa.binary()),
         ("references_id", pa.binary()),
@@ -74,7 +76,11 @@ VERDICT_SCHEMA: Final = pa.schema(
         ("source", SOURCE_TYPE),
     ]
 )
-"""The verdict table, one row a row of evidence (DESIGN section 10). Masks have a bit a PCR."""
+"""The verdict table, one row a row of evidence (DESIGN section 10). Masks have a bit a PCR.
+
+``boot_seq`` is what the evidence says of itself: a hint. ``nonce`` is the extraData of the quotes that ``attested``
+rests on; null where no quote passed, and where they have different ones: then no nonce covers the verdict.
+"""
 
 
 class Claim(NamedTuple):

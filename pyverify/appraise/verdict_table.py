@@ -81,8 +81,11 @@ def lowered(verdicts: pa.RecordBatch, findings: Mapping[int, Sequence[Finding]])
             for finding in findings[number]:
                 if finding.pcr is not None:
                     _turn_red(row["stages"], finding.pcr)
-            if row["attested"] == "quote" and any(f.code.startswith("quote.") for f in findings[number]):
+            refused = {f.code for f in findings[number] if f.severity is Severity.HIGH and f.code.startswith("quote.")}
+            if row["attested"] == "quote" and refused:
                 row["attested"] = "quote-unfresh"
+            if refused - {"quote.unfresh"}:  # the quote did not pass, and nothing is said of what it answers
+                row["nonce"] = None
     changed = pa.RecordBatch.from_pylist(rows, schema=VERDICT_SCHEMA)
     place = np.arange(len(verdicts))
     place[numbers] = len(verdicts) + np.arange(len(numbers))

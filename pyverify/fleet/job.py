@@ -27,8 +27,9 @@ from pyverify.findings import Finding
 from pyverify.fleet.booted import BootedSequence
 from pyverify.fleet.expected import absent_verdicts
 from pyverify.fleet.journal import Appraised, Journal, rows_digest
+from pyverify.fleet.list_facts import facts_without_list, list_facts
 from pyverify.fleet.quote_facts import QUOTE_FACTS, quote_facts, spent, with_rows_from
-from pyverify.fleet.sequence import QuoteSequence
+from pyverify.fleet.sequence import ListSequence, QuoteSequence
 from pyverify.fleet.sources import Source
 from pyverify.fleet.spool import Spool
 
@@ -99,7 +100,8 @@ def appraise(
     appraisal = Appraisal(batch, references, policy, as_of)
     verdicts = appraisal.verdicts()
     digest = rows_digest(batch, appraisal.ids) if digested else b""
-    return Appraised(digest, verdicts, quote_facts(appraisal.attestation, batch), appraisal.booted())
+    quotes = quote_facts(appraisal.attestation, batch, appraisal.ima.proven)
+    return Appraised(digest, verdicts, quotes, appraisal.booted(), list_facts(verdicts, appraisal.ima.entries))
 
 
 def default_jobs() -> int:
@@ -125,7 +127,8 @@ def run(
 
     Where quotes are judged, or something that was superseded is still allowed, there are two passes: rules that need
     other rows (one nonce for two quotes, clocks that go back, a machine that goes back) can only be looked at when all
-    rows have been seen, and only then are nonces spent. Until then verdicts wait in a file without a name.
+    rows have been seen, and only then are nonces spent. Until then verdicts wait in a file without a name. Where
+    neither is so, they wait from the first IMA list on only: those of a boot must not shrink.
 
     Args:
         source: the archive, or one that others appraise.
@@ -155,11 +158,11 @@ def run(
         first = partial(_appraise, references, policy, as_of, journal is not None)
         appraised = _watched(ordered_map(first, items, jobs), summary, watch)
         appraised = appraised if journal is None else journal.recorded(appraised)
-    if not has_second_pass(references, policy, as_of):
-        verdicts: Iterator[pa.RecordBatch] = (batch.verdicts for batch in appraised)
-    else:
-        pass_ = _SecondPass(references, ledger if policy.quote == "fresh" else None, as_of, policy.age_limit)
+    pass_ = _SecondPass(references, ledger if policy.quote == "fresh" else None, as_of, policy.age_limit)
+    if has_second_pass(references, policy, as_of):
         verdicts = pass_.verdicts(appraised, remember)
+    else:
+        verdicts = pass_.verdicts_from_first_list(appraised, remember)
     missing = set(expected)
     for batch in chain(verdicts, _absent(missing, references, policy, as_of)):
         missing.difference_update(batch.column("machine").to_pylist() if missing else ())
@@ -182,7 +185,7 @@ def _appraise(
 
 
 def has_second_pass(references: References, policy: Policy, as_of: datetime.datetime) -> bool:
-    """Whether some rules need all rows, so that the store may be written to once they have been seen."""
+    """Whether some rules need all rows for certain, so that the store may be written to once they have been seen."""
     return policy.quote != "no" or bool(references.in_grace(as_of).any())
 
 
@@ -208,6 +211,21 @@ def _count(verdicts: pa.RecordBatch, outcomes: Counter[str]) -> None:
         outcomes[count["values"]] += count["counts"]
 
 
+class _Lists(ListSequence):
+    """The IMA lists of a job; rows without one count, and cost, nothing until there is one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._is_any = False
+
+    def add_of(self, batch: Appraised, first: int) -> None:
+        """Takes those of a batch whose first row is row ``first``."""
+        self._is_any = self._is_any or len(batch.lists) > 0
+        if self._is_any:
+            for facts in (batch.lists, facts_without_list(batch.verdicts, batch.lists)):
+                self.add(with_rows_from(facts, first))
+
+
 @dataclass(frozen=True, slots=True)
 class _SecondPass:
     """What is known only when all rows have been seen."""
@@ -217,27 +235,43 @@ class _SecondPass:
     as_of: datetime.datetime
     max_age: datetime.timedelta
 
+    def verdicts_from_first_list(
+        self, appraised: Iterator[Appraised], remember: Callable[[Sequence[Reached]], None]
+    ) -> Iterator[pa.RecordBatch]:
+        """The same where only IMA lists can say anything of each other: verdicts before the first do not wait."""
+        for batch in appraised:
+            if len(batch.lists):
+                yield from self.verdicts(chain((batch,), appraised), remember)
+                return
+            yield batch.verdicts
+
     def verdicts(
         self, appraised: Iterator[Appraised], remember: Callable[[Sequence[Reached]], None]
     ) -> Iterator[pa.RecordBatch]:
-        """The verdicts, lowered by what boots and quotes say of each other, and by nonces that others have spent."""
+        """The verdicts, lowered by what boots, quotes and lists say of each other, and by nonces that others spent."""
         broken: ArchiveError | None = None
         booted = BootedSequence(self.references, self.as_of)
-        with QuoteSequence() as sequence, Spool(VERDICT_SCHEMA) as verdicts, Spool(QUOTE_FACTS) as quotes:
+        with (
+            QuoteSequence() as sequence,
+            _Lists() as lists,
+            Spool(VERDICT_SCHEMA) as verdicts,
+            Spool(QUOTE_FACTS) as quotes,
+        ):
             rows = 0
             try:
-                for _, verdict_batch, quote_batch, boot_batch in appraised:
-                    numbered = with_rows_from(quote_batch, rows)
+                for batch in appraised:
+                    numbered = with_rows_from(batch.quotes, rows)
                     sequence.add(numbered)
-                    verdicts.write(verdict_batch)
+                    verdicts.write(batch.verdicts)
                     quotes.write(numbered)
-                    booted.add(boot_batch, rows)
-                    rows += len(verdict_batch)
+                    booted.add(batch.booted, rows)
+                    lists.add_of(batch, rows)
+                    rows += len(batch.verdicts)
             except ArchiveError as error:
                 broken = error
             against: dict[int, list[Finding]] = {}
             went_back, reached = booted.judge()
-            for row, finding in (*went_back, *sequence.findings()):
+            for row, finding in chain(went_back, sequence.findings(), lists.findings()):
                 against.setdefault(row, []).append(finding)
             remember(reached)
             yield from self._lowered(verdicts, quotes, against)

@@ -27,6 +27,7 @@ from pyverify.appraise.verdict import VERDICT_SCHEMA
 from pyverify.baseline.references import References
 from pyverify.errors import OutputError, ReferencesError
 from pyverify.evidence.columns import Ragged
+from pyverify.fleet.list_facts import LIST_FACTS
 from pyverify.fleet.partial import finished_file, remove_unfinished, writing
 from pyverify.fleet.quote_facts import QUOTE_FACTS
 
@@ -39,7 +40,7 @@ _REFERENCES: Final = "references.arrow"
 _COMPLETE: Final = "complete"
 _DIGEST: Final = "rows"
 _KEYS: Final = ("schema_version", "machine", "boot", "boot_seq", "collected_at", "source", "fault")
-_SCHEMAS: Final = (VERDICT_SCHEMA, QUOTE_FACTS, BOOTED)
+_SCHEMAS: Final = (VERDICT_SCHEMA, QUOTE_FACTS, BOOTED, LIST_FACTS)
 
 
 class Appraised(NamedTuple):
@@ -49,6 +50,7 @@ class Appraised(NamedTuple):
     verdicts: pa.RecordBatch
     quotes: pa.RecordBatch
     booted: pa.RecordBatch
+    lists: pa.RecordBatch
 
 
 def rows_digest(batch: pa.RecordBatch, ids: list[bytes] | None = None) -> bytes:
@@ -181,7 +183,7 @@ class Journal:
 
 
 def _write(file: IO[bytes], batches: list[Appraised]) -> None:
-    """One stream after the other: verdicts, each batch with its digest, quotes, boots."""
+    """One stream after the other: verdicts, each batch with its digest, quotes, boots, IMA lists."""
     for at, schema in enumerate(_SCHEMAS, start=1):
         with pa.ipc.new_stream(file, schema) as stream:
             for batch in batches:
@@ -196,5 +198,6 @@ def _read(data: pa.Buffer) -> Iterator[Appraised]:
             if stream.schema != schema:
                 raise ValueError("of another version")
             streams.append([(batch, meta[_DIGEST]) for batch, meta in stream.iter_batches_with_custom_metadata()])
-    for verdicts, quotes, booted in zip(*streams, strict=True):
-        yield Appraised(bytes.fromhex(verdicts[1].decode()), verdicts[0], quotes[0], booted[0])
+    for parts in zip(*streams, strict=True):
+        batches, digests = zip(*parts, strict=True)
+        yield Appraised(bytes.fromhex(digests[0].decode()), *batches)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -29,26 +30,36 @@ QUOTE_FACTS: Final = pa.schema(
         ("restart_count", pa.uint32()),
         ("safe", pa.bool_()),
         ("firmware_version", pa.uint64()),
+        ("boot", pa.string()),
+        ("ima_entries", pa.int64()),  # proven at this clock; null where another quote of the row says it, or nothing
     ]
 )
 """What the pass reads of each quote whose signature was verified."""
 
 
-def quote_facts(attestation: Attestation | None, batch: pa.RecordBatch) -> pa.RecordBatch:
-    """The facts of the quotes of a batch of evidence, rows being counted from its first; none without attestation."""
+def quote_facts(
+    attestation: Attestation | None, batch: pa.RecordBatch, ima_proven: npt.NDArray[np.int64]
+) -> pa.RecordBatch:
+    """The facts of the quotes of a batch of evidence, rows being counted from its first; none without attestation.
+
+    ``ima_proven`` is of :class:`pyverify.appraise.ima_judgement.ImaJudgement`.
+    """
     if attestation is None:
         return pa.record_batch([pa.array([], field.type) for field in QUOTE_FACTS], schema=QUOTE_FACTS)
     facts = attestation.facts
+    rows = pa.array(facts["row"])
     has_order = "boot_seq" in batch.schema.names
-    boot_seq = batch.column("boot_seq").take(pa.array(facts["row"])) if has_order else pa.nulls(len(facts["row"]))
-    columns = {**facts, "boot_seq": boot_seq}
+    boot_seq = batch.column("boot_seq").take(rows) if has_order else pa.nulls(len(rows))
+    proven = ima_proven[facts["row"]]
+    entries = pa.array(proven, mask=~facts["last"] | (proven < 0))
+    columns = {**facts, "boot_seq": boot_seq, "boot": batch.column("boot").take(rows), "ima_entries": entries}
     return pa.record_batch([pa.array(columns[f.name]).cast(f.type) for f in QUOTE_FACTS], schema=QUOTE_FACTS)
 
 
 def with_rows_from(facts: pa.RecordBatch, first: int) -> pa.RecordBatch:
     """The facts with their rows counted from ``first``."""
     rows = pc.add(facts.column("row"), pa.scalar(first, pa.int64()))
-    return facts.set_column(0, QUOTE_FACTS.field("row"), rows)
+    return facts.set_column(facts.schema.get_field_index("row"), facts.schema.field("row"), rows)
 
 
 def spent(

@@ -1,15 +1,16 @@
-"""The second pass over a job's quotes: rules that need other rows (SPEC section 8.5, attacks 62 and 79).
+"""The second pass over a job: rules that need other rows (SPEC section 8.5, attacks 62, 79 and 90).
 
-Clocks and counters must not go back from one quote of a key to the next, and a nonce must not serve two quotes. Each
-quote is one narrow row. Those of a large job are spread over files by their key, so that all of a key's meet, and one
-file at a time is sorted and judged. The pass only ever adds findings: it can lower a verdict and never raise one.
+Clocks and counters must not go back from one quote of a key to the next, a nonce must not serve two quotes, and the IMA
+lists of a boot must not shrink. Each quote, and each list that none stands behind, is one narrow row. Those of a large
+job are spread over files by their key or machine, so that all of one meet, and one file at a time is sorted and judged.
+The pass only ever adds findings: it can lower a verdict and never raise one.
 """
 
 from __future__ import annotations
 
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import IO, Any, Final, Self
 
@@ -19,7 +20,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pyverify.findings import CODES, Finding
+from pyverify.fleet.list_facts import LIST_FACTS
 from pyverify.fleet.quote_facts import QUOTE_FACTS
+from pyverify.fleet.shrunk import judge_lists, shrunk_quotes
 
 _PARTS: Final = 64
 """Files that rows are spread over: of a hundred million quotes, some 300 MB are in memory at a time."""
@@ -41,6 +44,7 @@ def judge_sequence(quotes: pa.Table) -> Iterator[tuple[int, Finding]]:
     rows = quotes.column("row").to_numpy()
     keys = pc.dictionary_encode(quotes.column("ak_name")).combine_chunks().indices.to_numpy()
     yield from _replayed(quotes, rows, keys)
+    yield from shrunk_quotes(quotes)
     columns = {name: quotes.column(name).to_numpy() for name in ("clock", "reset_count", "restart_count")}
     firmware, safe = quotes.column("firmware_version").to_numpy(), quotes.column("safe").to_numpy(zero_copy_only=False)
     asked = quotes.column("issued_at").is_valid().to_numpy()
@@ -87,10 +91,12 @@ def _findings(rows: npt.NDArray[Any], code: str, words: str) -> Iterator[tuple[i
             yield row, Finding(code, CODES[code].severity, words)
 
 
-class QuoteSequence:
-    """The quotes of a job as they come, of which no more than a part is in memory. Use it as a context manager."""
+class Sequence:
+    """The facts of a job as they come, of which no more than a part is in memory. Use it as a context manager."""
 
-    def __init__(self) -> None:
+    def __init__(self, schema: pa.Schema, key: str, judge: Callable[[pa.Table], Iterator[tuple[int, Finding]]]) -> None:
+        """Rows of ``schema`` that are equal in column ``key`` are judged together."""
+        self._schema, self._key, self._judge = schema, key, judge
         self._files = ExitStack()
         self._parts: dict[int, tuple[IO[bytes], pa.RecordBatchStreamWriter]] = {}
         self._held: list[pa.RecordBatch] = []
@@ -102,36 +108,50 @@ class QuoteSequence:
     def __exit__(self, *_: object) -> None:
         self._files.close()
 
-    def add(self, quotes: pa.RecordBatch) -> None:
-        """Takes some quotes, a batch of :data:`QUOTE_FACTS`."""
-        self._held.append(quotes)
-        self._n_held += len(quotes)
+    def add(self, facts: pa.RecordBatch) -> None:
+        """Takes some rows."""
+        self._held.append(facts)
+        self._n_held += len(facts)
         if self._n_held >= _HELD:
             self._spill()
 
     def _spill(self) -> None:
-        quotes = self._take()
-        names = quotes.column("ak_name").to_pylist()
+        facts = self._take()
+        names = facts.column(self._key).cast(pa.binary()).to_pylist()
         part_of = np.fromiter((zlib.crc32(name) % _PARTS for name in names), np.int64, len(names))
         for part in np.unique(part_of).tolist():
             if part not in self._parts:
                 file = self._files.enter_context(tempfile.TemporaryFile(prefix="pyverify-sequence-"))  # noqa: SIM115
-                self._parts[part] = (file, pa.ipc.new_stream(file, QUOTE_FACTS))
-            self._parts[part][1].write_table(quotes.filter(pa.array(part_of == part)))
+                self._parts[part] = (file, pa.ipc.new_stream(file, self._schema))
+            self._parts[part][1].write_table(facts.filter(pa.array(part_of == part)))
 
     def _take(self) -> pa.Table:
-        quotes = pa.Table.from_batches(self._held, QUOTE_FACTS)
+        facts = pa.Table.from_batches(self._held, self._schema)
         self._held, self._n_held = [], 0
-        return quotes
+        return facts
 
     def findings(self) -> Iterator[tuple[int, Finding]]:
-        """Findings of all quotes that were taken, with the numbers of their rows; call it once, at the end."""
+        """Findings of all that was taken, with the numbers of their rows; call it once, at the end."""
         if not self._parts:
-            yield from judge_sequence(self._take())
+            yield from self._judge(self._take())
             return
         self._spill()
         for file, writer in self._parts.values():
             writer.close()
             file.seek(0)
             with pa.ipc.open_stream(file) as reader:
-                yield from judge_sequence(reader.read_all())
+                yield from self._judge(reader.read_all())
+
+
+class QuoteSequence(Sequence):
+    """Quotes, rows of :data:`QUOTE_FACTS`."""
+
+    def __init__(self) -> None:
+        super().__init__(QUOTE_FACTS, "ak_name", judge_sequence)
+
+
+class ListSequence(Sequence):
+    """IMA lists that no quote stands behind, rows of :data:`LIST_FACTS`."""
+
+    def __init__(self) -> None:
+        super().__init__(LIST_FACTS, "machine", judge_lists)

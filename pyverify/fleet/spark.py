@@ -1,8 +1,9 @@
 """Verification on an Apache Spark cluster: the same code for every batch, run by the cluster's workers.
 
 What runs there is the first pass alone, which is a function of its inputs (``job.appraise``). It returns verdicts and,
-beside them, the narrow facts of quotes and boots; rules that need other rows, the spending of nonces and the store stay
-with :func:`pyverify.fleet.job.run` in the driver, so that it is all one code whether there is a cluster or not::
+beside them, the narrow facts of quotes, boots and IMA lists; rules that need other rows, the spending of nonces and the
+store stay with :func:`pyverify.fleet.job.run` in the driver, so that it is all one code whether there is a cluster or
+not::
 
     session = SparkSession.builder.master("spark://head:7077").getOrCreate()
     with Store.open("pyverify.db") as store:
@@ -64,6 +65,7 @@ from pyverify.baseline.references import References
 from pyverify.errors import ArchiveError, ClusterError, UsageError
 from pyverify.fleet.job import BATCH_ROWS, ordered_map
 from pyverify.fleet.journal import Appraised
+from pyverify.fleet.list_facts import LIST_FACTS
 from pyverify.fleet.parquet import ParquetSource
 from pyverify.fleet.quote_facts import QUOTE_FACTS
 from pyverify.fleet.sources import Source
@@ -164,7 +166,7 @@ class SparkFrame:
             results.unpersist()
 
 
-_PARTS: Final = {"verdicts": VERDICT_SCHEMA, "quotes": QUOTE_FACTS, "booted": BOOTED}
+_PARTS: Final = {"verdicts": VERDICT_SCHEMA, "quotes": QUOTE_FACTS, "booted": BOOTED, "lists": LIST_FACTS}
 
 
 def _in_waves(tasks: Iterator[_Task], size: int) -> Iterator[list[_Task]]:
@@ -197,13 +199,13 @@ def _of_tasks(results: pa.Table, tasks: list[_Task], work: Work) -> Iterator[App
 def _appraised(parts: Iterable[pa.Buffer], work: Work) -> Appraised:
     """What a batch comes to, if it was judged by what was asked for."""
     pairs = zip(parts, _PARTS.values(), strict=True)
-    verdicts, quotes, booted = (unpacked(data, schema) for data, schema in pairs)
+    verdicts, *facts = (unpacked(data, schema) for data, schema in pairs)
     asked = {"policy_id": work.policy.id, "references_id": work.references_id, "as_of": work.as_of}
     for name, value in asked.items():
         column = verdicts.column(name)
         if not pc.all(pc.fill_null(pc.equal(column, pa.scalar(value, column.type)), False)).as_py():
             raise ClusterError(f"a worker judged by another {name} than it was asked to")
-    return Appraised(b"", verdicts, quotes, booted)
+    return Appraised(b"", verdicts, *facts)
 
 
 def _work(session: SparkSession, references: References, policy: Policy, as_of: datetime.datetime) -> Work:

@@ -42,12 +42,13 @@ RESULTS: Final = pa.schema(
         ("verdicts", pa.binary()),
         ("quotes", pa.binary()),
         ("booted", pa.binary()),
+        ("lists", pa.binary()),
         ("error", pa.string()),  # why the archive breaks off here; the others are null then
     ]
 )
-"""What each batch of evidence comes to: the three parts of ``job.Appraised``."""
+"""What each batch of evidence comes to: the parts of ``job.Appraised``."""
 
-RESULT_COLUMNS: Final = "number bigint, verdicts binary, quotes binary, booted binary, error string"
+RESULT_COLUMNS: Final = "number bigint, verdicts binary, quotes binary, booted binary, lists binary, error string"
 """:data:`RESULTS` in Spark's words."""
 
 _FRAME: Final = "the data frame"
@@ -132,7 +133,7 @@ def _row(*values: Any) -> pa.RecordBatch:
 
 
 def _broken(error: ArchiveError, number: int | None) -> pa.RecordBatch:
-    return _row(number, None, None, None, f"{error} (seen by worker {os.uname().nodename})")
+    return _row(number, None, None, None, None, f"{error} (seen by worker {os.uname().nodename})")
 
 
 def _evidence_of(task: dict[str, Any]) -> Iterator[pa.RecordBatch]:

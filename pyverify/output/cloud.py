@@ -32,6 +32,8 @@ class Measurement(NamedTuple):
 def shielded_vm(row: dict[str, Any]) -> list[dict[str, Any]]:
     """The two integrity events of a verdict row, early and late boot, each in a log entry that names the machine."""
     measured = list(_measurements(row))
+    # As protobuf has 64-bit numbers in JSON: a string. It is what the evidence says of itself, as boot_seq.
+    counted = {} if row["boot_seq"] is None else {"bootCounter": str(row["boot_seq"])}
     entries = []
     for report, early in (("earlyBootReportEvent", True), ("lateBootReportEvent", False)):
         part = [one for one in measured if (one.pcr in _EARLY) == early]
@@ -44,7 +46,7 @@ def shielded_vm(row: dict[str, Any]) -> list[dict[str, Any]]:
             {
                 "timestamp": plain(row["as_of"]),
                 "labels": _named(row),
-                "jsonPayload": {"@type": _EVENT, report: event},
+                "jsonPayload": {"@type": _EVENT, **counted, report: event},
             }
         )
     return entries

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable
 from importlib.metadata import version
@@ -20,6 +21,9 @@ from pyverify.output.trust_vector import status_of, vector_of
 DIALECTS: Final = ("draft", "veraison")
 LIFETIME: Final = 24 * 3600
 """Seconds from a verdict to the end of its result: as long as the default policy lets a challenge be good."""
+_NONCE_BYTES: Final = range(8, 65)
+"""Sizes that a nonce of a result may have (RFC 9711 section 4.1). A TPM takes shorter ones too: they are left out, for
+a result with such a claim is none, and a padded or hashed one would be another nonce than was asked."""
 
 _PROFILES: Final = {"draft": "tag:ietf.org,2026:rats/ear#03", "veraison": "tag:github.com,2023:veraison/ear"}
 _NAMES: Final = {
@@ -43,8 +47,10 @@ Sign = Callable[[dict[str, Any]], str]
 def ear(row: dict[str, Any], dialect: str = "draft") -> dict[str, Any]:
     """The claims of one verdict row (of ``batch.to_pylist()``): one submodule, named as the machine.
 
-    ``iat`` is the time of the verdict. There is no ``eat_nonce``: verdict rows do not carry the quote's; what binds a
-    result to its evidence is ``evidence_id`` under ``pyverify``, with the boot and what the verdict is founded on.
+    ``iat`` is the time of the verdict. ``eat_nonce`` is the nonce of the quotes that the verdict rests on, base64url
+    without padding (RFC 9711 section 7.2.2), where all answer one and it may be one of a result; it says nothing of
+    freshness, which ``attested`` does. What binds a result to its evidence is ``evidence_id`` under ``pyverify``, with
+    the boot and what the verdict is founded on.
 
     Args:
         row: the row.
@@ -64,9 +70,16 @@ def ear(row: dict[str, Any], dialect: str = "draft") -> dict[str, Any]:
         "eat_profile": _PROFILES[dialect],
         "iat": issued,
         "exp": issued + LIFETIME,
+        **_answers(row["nonce"]),
         names["verifier"]: {"developer": "pyverify", "build": f"pyverify {version('pyverify')}"},
         "submods": {escape(row["machine"] or "?"): appraisal},
     }
+
+
+def _answers(nonce: bytes | None) -> dict[str, str]:
+    if nonce is None or len(nonce) not in _NONCE_BYTES:
+        return {}
+    return {"eat_nonce": base64.urlsafe_b64encode(nonce).rstrip(b"=").decode()}
 
 
 def _founded_on(row: dict[str, Any]) -> dict[str, Any]:

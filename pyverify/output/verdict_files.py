@@ -183,7 +183,18 @@ def _mask(value: Any) -> int:
     return pcr_mask(value)
 
 
-_BY_TYPE: Final = {pa.binary(): _bytes, pa.timestamp("us", tz="UTC"): _time}
+def _whole(value: Any) -> int:
+    if type(value) is not int:  # Arrow would cut 7.5 down to 7
+        raise ValueError("versions and boot_seq are given as whole numbers")
+    return value
+
+
+_BY_TYPE: Final = {
+    pa.binary(): _bytes,
+    pa.timestamp("us", tz="UTC"): _time,
+    pa.int32(): _whole,
+    pa.int64(): _whole,
+}
 _CONVERT: Final[dict[str, Callable[[Any], Any]]] = {
     field.name: _BY_TYPE.get(field.type, _same) for field in VERDICT_SCHEMA if field.name not in _LISTS
 }

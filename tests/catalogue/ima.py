@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from attested_machine import ALL_PCRS, DEFAULT, Machine
+from attested_machine import ALL_PCRS, ARCHIVE, DEFAULT, HOUR, LOG_ONLY, NOW, Machine
 from conftest import hash_of, replay_by_hand, small_log
 from ima_by_hand import a_digest, data_of, replay
 from ima_by_hand import entry as ima_entry
@@ -12,7 +12,7 @@ from ima_evidence import set_of
 from learning import ran_in
 from test_runtime_policy_verdicts import digests_of, keylime, policy_by
 
-from catalogue.scenarios import Answer, Passed, entry, judged, refused
+from catalogue.scenarios import Answer, Passed, entry, judged, of_job, passes, refused
 from pyverify import Evidence, Policy, References
 from pyverify.evidence.bundle import ImaList
 
@@ -31,6 +31,7 @@ COMMAND_LINE = ima_entry(data_of("kexec-cmdline", hash_of("sha256", b"quiet"), b
 def quoted(data: bytes, sent: bytes | ImaList | None, *, pcr_11: bytes = b"", **changes) -> Evidence:
     """Evidence of a machine that has measured ``data`` and sends ``sent``."""
     machine = Machine(log=LOG)
+    machine.tpm.clock = changes.pop("clock", machine.tpm.clock)
     machine.tpm.pcrs["sha256"][10] = changes.pop("value", replay(data, "sha256"))
     if pcr_11:
         machine.tpm.pcrs["sha256"][11] = replay(pcr_11, "sha256", pcr=11)
@@ -44,9 +45,9 @@ def ran(*lists: bytes) -> list[Evidence]:
     return [quoted(data, data) for data in lists]
 
 
-def known(data: bytes = HONEST) -> References:
+def known(data: bytes = HONEST, **changes) -> References:
     machine = Machine(log=LOG)
-    return machine.references(baselines=[machine.baseline(ima=set_of(data))])
+    return machine.references(baselines=[machine.baseline(ima=set_of(data))], **changes)
 
 
 def held(*attacks: Evidence, policy: Policy = DEFAULT, learned: bytes = HONEST) -> Iterator[Answer | Passed]:
@@ -102,12 +103,25 @@ def head_or_middle_cut_off():
 def tail_cut_off():
     """Under a quote of now the tail is missed; an older quote, of fewer entries, answers no challenge.
 
-    Samples of one boot are not yet held against each other: see ``test_catalogue_open``.
+    Where nothing is signed, and where a TPM was put back, the samples of a boot tell.
     """
     shorter = HONEST[: -len(FILES[2])]
     now = [quoted(HONEST + EVIL, data) for data in (HONEST, shorter)]
     before = [quoted(data, data, nonce=bytes(32)) for data in (HONEST, shorter)]
     yield from held(*now, *before)
+    machine = Machine(log=LOG)
+    bare = [
+        machine.evidence(quotes=None, ima=[ImaList("binary", data)], collected_at=NOW + hours * HOUR)
+        for hours, data in enumerate((shorter, HONEST, shorter))
+    ]
+    put_back = [
+        quoted(data, data, nonce=bytes([clock]) * 32, clock=clock, boot=f"b{clock}")
+        for clock, data in enumerate((shorter, HONEST, shorter), start=100)
+    ]
+    for policy, samples in ((LOG_ONLY, bare), (ARCHIVE, put_back)):
+        first, longer, again = of_job(samples, known(challenges=[]), policy)
+        yield from map(passes, (first, longer))
+        yield again
 
 
 @entry(91)

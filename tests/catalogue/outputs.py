@@ -80,10 +80,7 @@ def time_is_the_callers(tmp_path, monkeypatch):
 
 @entry(112)
 def results_used_again(tmp_path):
-    """A result names one device and one piece of evidence, nonce and all, is of a time, and ends.
-
-    The nonce itself is not in it: see ``test_catalogue_open``.
-    """
+    """A result names one device, one piece of evidence and the nonce that it answers, is of a time, and ends."""
     import jwt
 
     private = ed25519.Ed25519PrivateKey.generate()
@@ -102,6 +99,8 @@ def results_used_again(tmp_path):
     assert (claims[0]["iat"], claims[0]["exp"]) == (now, now + 24 * 3600)
     of_evidence = [one["submods"]["m"]["pyverify"]["evidence_id"] for one in claims]
     assert of_evidence == [row["evidence_id"].hex() for row in rows] and len(set(of_evidence)) == 2
+    answered = [base64.urlsafe_b64decode(one["eat_nonce"] + "=") for one in claims]
+    assert answered == [machine.nonce, bytes(32)] == [row["nonce"] for row in rows]
     token = sign(claims[0])
     assert token != sign(claims[1])
     header, _, signature = token.split(".")
@@ -110,6 +109,7 @@ def results_used_again(tmp_path):
     for change in (
         {"submods": {"other": claims[0]["submods"]["m"]}},
         {"submods": claims[1]["submods"]},
+        {"eat_nonce": claims[1]["eat_nonce"]},
         {"exp": claims[0]["exp"] + 10**9},
     ):
         other = base64.urlsafe_b64encode(json.dumps(claims[0] | change).encode()).rstrip(b"=").decode()

@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from attested_machine import DEFAULT, LOG_ONLY, NOW, Machine, rows_of, stands
+from attested_machine import DEFAULT, LOG_ONLY, NOW, Machine, Rows, rows_of, stands
 from tpm_in_python import Tpm
 
 from pyverify import Evidence, Policy, PyverifyError, References, Verdict
 from pyverify.fleet.job import Summary, run
-from pyverify.fleet.sources import open_source
+from pyverify.fleet.sources import Source, open_source
 
 Scenario = Callable[..., Iterator["Answer | Passed"]]
 Answer = Verdict | dict | PyverifyError
@@ -108,7 +108,15 @@ def refused(call: Callable[[], object]) -> PyverifyError:
 
 def of_archive(path: Path, *machines: Machine) -> list[dict]:
     """Verdict rows of an archive of bare logs and lists, by machines that are known."""
-    summary = Summary(LOG_ONLY.name, b"", NOW)
-    known = References.of([machine.baseline() for machine in machines])
-    batches = run(open_source(path), references=known, policy=LOG_ONLY, as_of=NOW, jobs=1, summary=summary)
+    return _rows_of_job(open_source(path), References.of([machine.baseline() for machine in machines]), LOG_ONLY)
+
+
+def of_job(evidence: Sequence[Evidence], known: References, policy: Policy) -> list[dict]:
+    """Verdict rows of a job, which holds its rows against each other."""
+    return _rows_of_job(Rows(evidence), known, policy)
+
+
+def _rows_of_job(source: Source, known: References, policy: Policy) -> list[dict]:
+    summary = Summary(policy.name, b"", NOW)
+    batches = run(source, references=known, policy=policy, as_of=NOW, jobs=1, summary=summary)
     return [row for batch in batches for row in batch.to_pylist()]

@@ -121,7 +121,7 @@ TABLE = {
     87: ("relabelled-templates", "untrusted ima.relabelled"),
     88: ("entries-of-another-pcr", "untrusted replay.mismatch; untrusted ima.pcr; untrusted ima.added"),
     89: ("head-or-middle-cut-off", "untrusted replay.mismatch"),
-    90: ("tail-cut-off", "untrusted replay.mismatch; untrusted quote.nonce"),
+    90: ("tail-cut-off", "untrusted replay.mismatch; untrusted quote.nonce; untrusted ima.shrunk"),
     91: ("empty-lists", "untrusted ima.empty"),
     92: ("tails-behind-the-quoted-prefix", "trusted ima.tail-unverified; untrusted ima.tail-unverified ima.added"),
     93: ("line-breaks-in-names", "error ima.format; untrusted ima.template-mismatch; untrusted ima.added"),
