@@ -9,11 +9,11 @@ from attested_machine import DEFAULT, HOUR, Machine, stands, store_of
 from attested_machine import NOW as ASKED
 from baselines_by_hand import BANKS, baseline
 from conftest import entry, small_log
-from test_lifecycle import ALL, NOW, OLD, WHO, kernel_edit, sequences
+from test_lifecycle import ALL, NOW, OLD, SHA256, WHO, kernel_edit, sequences
 from test_superseded import NEW_LOG, OLD_LOG, approve, job, store
 from tpm_in_python import Tpm
 
-from pyverify import EventLog, PyverifyError, UsageError, verify
+from pyverify import EventLog, PyverifyError, Store, UsageError, verify
 from pyverify.appraise.appraisal import Appraisal
 from pyverify.baseline.booted import remember
 from pyverify.baseline.edits import edits
@@ -23,10 +23,11 @@ from pyverify.baseline.ledger import Ledger
 from pyverify.baseline.lifecycle import Lifecycle
 from pyverify.baseline.model import Accepted, event_sequences
 from pyverify.baseline.selection import Selection
-from pyverify.baseline.supersede import GRACE, Old
+from pyverify.baseline.supersede import GRACE, ImaEdit, Old, with_ima
 from pyverify.cli.approve import _boot, _chosen
 from pyverify.cli.main import main
 from pyverify.evidence.bundle import evidence_batch
+from pyverify.evidence.ima_set import ImaSet, Member
 from pyverify.fleet.changes import BootChange, Changes, Offer
 
 __all__ = ["store"]
@@ -231,3 +232,79 @@ def test_what_is_over_is_a_step_back_only_for_boots_that_came_after_the_new(stor
     job(store, ("m", "2", 2, NEW_LOG))
     late = job(store, ("m", "1", 1, OLD_LOG), ("m", "3", 3, OLD_LOG), as_of=NOW + 2 * GRACE)
     assert {boot: found[0] for boot, (_, found) in late.items()} == {"1": "expired", "3": "rolled-back"}
+
+
+def extra(word):
+    return entry(8, 0xD, word, BANKS)
+
+
+def fix_now(store, before, after):
+    """A change that is approved as a security fix: the old is not allowed any more."""
+    old, new = (sequences(**one)[8] for one in (before, after))
+    Lifecycle(store).approve(ALL, edits(8, old, new), at=NOW, old=Old(NOW), **WHO)
+
+
+def test_a_security_fix_ends_what_it_replaces_in_older_boots_too(tmp_path):
+    """Two changes in a row: whoever may still be without the first may not be without the second, which is a fix."""
+    weak, fixed = extra(b"weak"), extra(b"fixed")
+    logs = {
+        f"{line}-{word}": small_log(BANKS, command_line=line.encode(), extra=extra(word.encode()))
+        for line in ("quiet", "splash")
+        for word in ("weak", "fixed")
+    }
+    for keep in (False, True):
+        with Store.open(str(tmp_path / f"{keep}.db"), create=True) as store:
+            store.add([baseline(name, logs["quiet-weak"]) for name in logs], action="learn")
+            Lifecycle(store).approve(ALL, [kernel_edit(b"quiet", b"splash")], at=NOW, old=Old(OLD.until, keep), **WHO)
+            fix_now(store, {"command_line": b"splash", "extra": weak}, {"command_line": b"splash", "extra": fixed})
+            found = job(store, *((name, name, 1, log) for name, log in logs.items()))
+            assert {name: verdict for name, (verdict, _) in found.items()} == {
+                "quiet-weak": "untrusted",
+                "quiet-fixed": "trusted",
+                "splash-weak": "untrusted",
+                "splash-fixed": "trusted",
+            }
+
+
+def test_a_security_fix_ends_what_came_before_what_it_replaces(store):
+    approve(store)
+    assert job(store, ("m", "1", 1, OLD_LOG))["1"][0] == "trusted"
+    fix_now(store, {"command_line": b"quiet splash"}, {"command_line": b"third"})
+    third = small_log(BANKS, command_line=b"third")
+    found = job(store, ("m", "1", 1, OLD_LOG), ("n", "2", 1, NEW_LOG), ("n", "3", 2, third))
+    assert [verdict for verdict, _ in found.values()] == ["untrusted", "untrusted", "trusted"]
+
+
+def test_a_whole_boot_that_is_a_security_fix_ends_all_that_came_before_it(store):
+    approve(store)
+    third = small_log(BANKS, command_line=b"third")
+    boot = {8: sequences(command_line=b"third")[8]}
+    Lifecycle(store).approve_boot("m", boot, at=NOW, old=Old(NOW), **WHO)
+    found = job(store, ("m", "1", 1, OLD_LOG), ("m", "2", 2, NEW_LOG), ("m", "3", 3, third), ("n", "4", 1, OLD_LOG))
+    assert [verdict for verdict, _ in found.values()] == ["untrusted", "untrusted", "trusted", "trusted"]
+
+
+def test_a_security_fix_ends_nothing_that_others_of_a_cohort_are_leaving(tmp_path):
+    other, others = small_log(BANKS, command_line=b"other"), small_log(BANKS, command_line=b"other fixed")
+    two = tuple(
+        a + (b if a != b else ()) for a, b in zip(baseline().allowed, baseline("o", other).allowed, strict=True)
+    )
+    with Store.open(str(tmp_path / "s.db"), create=True) as store:
+        store.add([baseline("web", scope="cohort", allowed=two)], action="learn")
+        Lifecycle(store).assign("web", ["m", "n", "o"], **WHO)
+        approve(store)
+        fix_now(store, {"command_line": b"other"}, {"command_line": b"other fixed"})
+        found = job(store, ("m", "1", 1, OLD_LOG), ("n", "2", 1, other), ("o", "3", 1, others))
+        assert [verdict for verdict, _ in found.values()] == ["trusted", "untrusted", "trusted"]
+
+
+def test_a_file_that_is_replaced_at_once_may_run_in_none_of_its_older_forms():
+    def file(path, number):
+        return Member(path, SHA256, bytes([number]) * 32)
+
+    ima, superseded = ImaSet([file(b"/a", 1), file(b"/b", 1)]), ()
+    steps = (([file(b"/a", 2), file(b"/b", 2)], OLD), ([file(b"/a", 3)], Old(NOW)))
+    for members, old in steps:
+        ima, superseded = with_ima(ima, superseded, [ImaEdit(one, False) for one in members], old, NOW)
+    assert set(ima) == {file(b"/a", 3), file(b"/b", 2)}
+    assert [(set(one.ima), one.until) for one in superseded] == [({file(b"/b", 1)}, OLD.until)]
