@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 
 import pytest
-from attested_machine import DEFAULT, HOUR, Machine, stands, store_of
+from attested_machine import DEFAULT, HOUR, Machine, Rows, stands, store_of
 from attested_machine import NOW as ASKED
 from baselines_by_hand import BANKS, baseline
-from conftest import entry, small_log
+from conftest import entry, hash_of, small_log
 from test_lifecycle import ALL, NOW, OLD, SHA256, WHO, kernel_edit, sequences
 from test_superseded import NEW_LOG, OLD_LOG, approve, job, store
 from tpm_in_python import Tpm
@@ -17,6 +18,7 @@ from pyverify import EventLog, PyverifyError, Store, UsageError, verify
 from pyverify.appraise.appraisal import Appraisal
 from pyverify.baseline.booted import remember
 from pyverify.baseline.edits import edits
+from pyverify.baseline.enrollment import Enrollment
 from pyverify.baseline.history import history, load, load_counting, versions
 from pyverify.baseline.identity import Challenge
 from pyverify.baseline.ledger import Ledger
@@ -29,6 +31,7 @@ from pyverify.cli.main import main
 from pyverify.evidence.bundle import evidence_batch
 from pyverify.evidence.ima_set import ImaSet, Member
 from pyverify.fleet.changes import BootChange, Changes, Offer
+from pyverify.fleet.learn import learn
 
 __all__ = ["store"]
 
@@ -308,3 +311,41 @@ def test_a_file_that_is_replaced_at_once_may_run_in_none_of_its_older_forms():
         ima, superseded = with_ima(ima, superseded, [ImaEdit(one, False) for one in members], old, NOW)
     assert set(ima) == {file(b"/a", 3), file(b"/b", 2)}
     assert [(set(one.ima), one.until) for one in superseded] == [({file(b"/b", 1)}, OLD.until)]
+
+
+def with_another_image(log, *banks):
+    """A log whose boot loader has another digest in some banks; its data is the same, as it says nothing of it."""
+    image = next(event for event in EventLog.parse(log).events if event.type_hint == 0x80000003)
+    for bank in banks:
+        log = log.replace(image.digests[bank], hash_of(bank, b"evil"))
+    return log
+
+
+@pytest.mark.parametrize(
+    ("learned", "booted", "quoted", "trusted"),
+    [
+        pytest.param((), (), ("sm3_256",), False, id="honest, without what was proven"),
+        pytest.param((), (), ("sha256", "sm3_256"), True, id="honest"),
+        pytest.param(("sm3_256",), ("sha256", "sm3_256"), ("sm3_256",), False, id="another image"),
+        pytest.param(("sm3_256",), ("sha256", "sm3_256"), ("sha256", "sm3_256"), False, id="another image, in both"),
+        pytest.param(("sm3_256",), (), ("sha256", "sm3_256"), False, id="the image that was proven"),
+    ],
+)
+def test_a_policy_that_moves_to_another_bank_does_not_rely_on_what_no_quote_proved(
+    tmp_path, learned, booted, quoted, trusted
+):
+    """The log of the first boot says the digest of another image in the bank that nobody quoted."""
+    banks = ("sha256", "sm3_256")
+    machine = Machine(banks=banks, quoted_banks=("sha256",))
+    moved = dataclasses.replace(DEFAULT, banks_required=("sm3_256",))
+    first = machine.evidence(event_log=with_another_image(machine.log, *learned), boot="b1")
+    with store_of(tmp_path / "s.db") as store:
+        Enrollment(store).enroll("m", machine.key.public, at=ASKED)
+        Ledger(store).add(machine.challenges)
+        (one,) = learn(Rows([first]), store, policy=DEFAULT, activate=True, as_of=ASKED)
+        assert one.state == "active"
+        references = store.references()
+    log = with_another_image(machine.log, *booted)
+    machine.tpm, machine.quoted_banks = Tpm.booted(log, owner="m"), quoted
+    verdict = machine.judge(policy=moved, references=references, event_log=log)
+    assert stands(verdict).trusted == trusted
