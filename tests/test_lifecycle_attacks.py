@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import json
 
 import pytest
 from attested_machine import DEFAULT, HOUR, Machine, Rows, stands, store_of
 from attested_machine import NOW as ASKED
 from baselines_by_hand import BANKS, baseline
-from conftest import entry, hash_of, small_log
+from conftest import DATA, entry, hash_of, small_log
 from test_lifecycle import ALL, NOW, OLD, SHA256, WHO, kernel_edit, sequences
 from test_superseded import NEW_LOG, OLD_LOG, approve, job, store
 from tpm_in_python import Tpm
@@ -21,9 +22,10 @@ from pyverify.baseline.edits import edits
 from pyverify.baseline.enrollment import Enrollment
 from pyverify.baseline.history import history, load, load_counting, versions
 from pyverify.baseline.identity import Challenge
+from pyverify.baseline.interchange import keylime_check, keylime_refstate
 from pyverify.baseline.ledger import Ledger
 from pyverify.baseline.lifecycle import Lifecycle
-from pyverify.baseline.model import Accepted, event_sequences
+from pyverify.baseline.model import Accepted, State, event_sequences
 from pyverify.baseline.selection import Selection
 from pyverify.baseline.supersede import GRACE, ImaEdit, Old, with_ima
 from pyverify.cli.approve import _boot, _chosen
@@ -32,6 +34,7 @@ from pyverify.evidence.bundle import evidence_batch
 from pyverify.evidence.ima_set import ImaSet, Member
 from pyverify.fleet.changes import BootChange, Changes, Offer
 from pyverify.fleet.learn import learn
+from pyverify.fleet.learn_refstate import learn_satisfying
 
 __all__ = ["store"]
 
@@ -349,3 +352,45 @@ def test_a_policy_that_moves_to_another_bank_does_not_rely_on_what_no_quote_prov
     machine.tpm, machine.quoted_banks = Tpm.booted(log, owner="m"), quoted
     verdict = machine.judge(policy=moved, references=references, event_log=log)
     assert stands(verdict).trusted == trusted
+
+
+GOLDEN = (DATA / "logs" / "01_m1_first_boot.bin").read_bytes()
+ITS_BANKS = ("sha1", "sha256", "sha384", "sha512")
+
+
+def vouched(path, archive, *machines):
+    """What became of first boots that a reference state is to vouch for, and the references after that."""
+    refstate = keylime_refstate.read(json.dumps(keylime_check.export(EventLog.parse(GOLDEN))).encode())
+    with store_of(path) as store:
+        for machine in machines:
+            Enrollment(store).enroll(machine.name, machine.key.public, at=ASKED)
+            Ledger(store).add(machine.challenges)
+        found = learn_satisfying(
+            archive, store, refstate, policy=DEFAULT, state=State.ACTIVE, as_of=ASKED, who="ops", reason="golden"
+        )
+        return {one.machine: one.refused for one in found}, store.references()
+
+
+def test_a_reference_state_vouches_for_no_digests_that_no_quote_proves(tmp_path):
+    """It is of SHA-256: a log may say of SHA-256 what it likes where only other banks are quoted."""
+    honest = Machine("honest", banks=ITS_BANKS, quoted_banks=("sha256",), log=GOLDEN)
+    evil = Machine("evil", banks=ITS_BANKS, quoted_banks=("sha384",), log=with_another_image(GOLDEN, "sha384"))
+    found, references = vouched(tmp_path / "s.db", Rows([honest.evidence(), evil.evidence()]), honest, evil)
+    assert found == {"honest": None, "evil": "no quote proves bank sha256, which the reference state is of"}
+    assert [stands(m.judge(references=references)).trusted for m in (honest, evil)] == [True, False]
+
+
+@pytest.mark.parametrize("at_first", ["golden", "absent"])
+def test_a_reference_state_vouches_for_no_boot_that_is_another_when_it_is_learned(tmp_path, at_first):
+    """Whoever can write to the archive shows one boot to the reference state and another to what learns it."""
+    honest = Machine(banks=ITS_BANKS, quoted_banks=("sha256",), log=GOLDEN)
+    evil = Machine(banks=ITS_BANKS, quoted_banks=("sha256",), log=with_another_image(GOLDEN, *ITS_BANKS))
+    reads = [[evil.evidence()], [honest.evidence()] if at_first == "golden" else [], [evil.evidence()]]
+
+    class Changing:
+        def batches(self, **_):
+            yield from Rows(reads.pop(0)).batches()
+
+    found, references = vouched(tmp_path / "s.db", Changing(), evil)
+    assert found == {"m": "the archive changed while it was read"}
+    assert not len(references)
