@@ -58,6 +58,21 @@ def test_what_travels_is_exactly_what_was_appraised():
         assert again.equals(part) and again.schema == part.schema
 
 
+@pytest.mark.parametrize("before", [0, 1, 3, 4])
+def test_an_archive_that_breaks_off_while_work_is_dealt_out_loses_none_before(before):
+    """The driver reads tars and footers itself: what it had read when they broke is work too."""
+
+    def breaking():
+        yield from range(before)
+        raise ArchiveError("cut off")
+
+    dealt = []
+    with pytest.raises(ArchiveError, match="cut off"):
+        for wave in spark._in_waves(breaking(), 3):
+            dealt += wave
+    assert dealt == list(range(before))
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

@@ -136,6 +136,26 @@ def test_attack_100_a_store_signed_by_somebody_else_is_not_ours(path, tmp_path):
         references(path, key_file=own)
 
 
+@pytest.mark.parametrize(
+    "prepared",
+    [
+        pytest.param("", id="tables"),
+        pytest.param("create trigger t after insert on spent begin delete from spent; end", id="a trigger"),
+        pytest.param("drop table spent; create view spent as select * from challenge", id="a view for a table"),
+        pytest.param(
+            "create table s as select * from spent; drop table spent; alter table s rename to Spent",
+            id="no primary key",
+        ),
+    ],
+)
+def test_attack_100_a_store_is_not_made_of_tables_that_somebody_prepared(path, prepared):
+    """Whoever writes to the file leaves tables of his own, and waits until they are taken for new and signed for."""
+    tables = sqlite3.connect(path).execute("select name from sqlite_master where type = 'table'").fetchall()
+    damage(path, "".join(f"delete from {name};" for (name,) in tables) + "drop table about;" + prepared)
+    with pytest.raises(StoreError, match=r"^store\.tampered: "):
+        Store.open(str(path), create=True)
+
+
 def _same_or_refused(path: Path, wanted: bytes) -> bool:
     """Whether damage was seen; if not, it must have changed nothing."""
     try:

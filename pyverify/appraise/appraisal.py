@@ -222,16 +222,21 @@ class Appraisal:
 
         They are what the policy requires, else what the learning boot had: in its quotes where quotes are judged, and
         where it had none or there is no baseline, those that are quoted now.
+
+        What a baseline has in banks that its learning boot did not quote is only what a log said: where the policy
+        requires such a bank, those that were quoted have to be too.
         """
         allowed = np.uint32(mask_of(self.policy.banks_allowed))
+        learned = np.zeros(self.n, np.uint32)
+        of_baseline = self.references.log_banks if sent is None else self.references.quoted_banks
+        learned[self.known] = of_baseline[self.baseline[self.known]]
         if self.policy.banks_required is not None:
-            return np.full(self.n, np.uint32(mask_of(self.policy.banks_required)) & allowed)
-        required = np.zeros(self.n, np.uint32)
-        learned = self.references.log_banks if sent is None else self.references.quoted_banks
-        required[self.known] = learned[self.baseline[self.known]]
+            required = np.full(self.n, np.uint32(mask_of(self.policy.banks_required)) & allowed)
+            is_proven = (learned == 0) | (required & ~learned == 0)
+            return required if sent is None else np.where(is_proven, required, required | learned)
         if sent is not None:
-            required = np.where(required == 0, sent.banks, required)
-        return required & allowed
+            learned = np.where(learned == 0, sent.banks, learned)
+        return learned & allowed
 
     def _replay(self, logs: Ragged, banks: npt.NDArray[np.uint32]) -> Replayed:
         """Only banks that some row is compared in or quoted in are replayed; other logs are still read for faults.

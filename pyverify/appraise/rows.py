@@ -17,6 +17,7 @@ from pyverify.appraise.finding_columns import FindingColumns
 from pyverify.appraise.verdict import FAULT_TYPE, SOURCE_TYPE
 from pyverify.errors import UsageError
 from pyverify.evidence.columns import NAME_PATTERN, Ragged, evidence_schema
+from pyverify.evidence.times import NO_TIME, existing_times
 from pyverify.findings import CODES, Finding, Severity
 
 _REQUIRED: Final = ("machine", "boot", "event_log")
@@ -54,7 +55,21 @@ def conform(batch: pa.RecordBatch) -> pa.RecordBatch:
             raise UsageError(f"column {field.name!r} is not of type {field.type}: {error}") from error
         columns.append(column)
         fields.append(pa.field(field.name, column.type))
-    return pa.record_batch(columns, schema=pa.schema(fields))
+    return _with_times_that_exist(pa.record_batch(columns, schema=pa.schema(fields)))
+
+
+def _with_times_that_exist(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch without times that are none: their rows have a fault instead."""
+    if not has_values(batch, "collected_at"):
+        return batch
+    times, never = existing_times(batch.column("collected_at"))
+    if not never.any():
+        return batch
+    known = batch.column("fault").to_pylist() if "fault" in batch.schema.names else [None] * len(batch)
+    own = {"code": "evidence.unreadable", "hint": NO_TIME}
+    faults = [own if bad and fault is None else fault for bad, fault in zip(never.tolist(), known, strict=True)]
+    columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+    return pa.record_batch(columns | {"collected_at": times, "fault": pa.array(faults, FAULT_TYPE)})
 
 
 def has_values(batch: pa.RecordBatch, name: str) -> bool:

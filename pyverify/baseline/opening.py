@@ -120,6 +120,13 @@ def _is_ready(connection: sa.Connection, where: str, *, create: bool) -> bool:
     return version == schema.VERSION
 
 
+def _require_empty(connection: sa.Connection) -> None:
+    """Raises StoreError where any table of a store is there: it would be taken, and signed for, as somebody made it."""
+    tables = sa.inspect(connection)
+    if any(tables.has_table(table.name) for table in (schema.head, *schema.COVERED)):
+        raise heads.tampered("it holds tables of a store, but does not say which store it is")
+
+
 def make_ready(connection: sa.Connection, keys: KeyPlace) -> None:
     """Makes a store or brings it up to date, as the only one who writes: another may have done so by now.
 
@@ -129,6 +136,7 @@ def make_ready(connection: sa.Connection, keys: KeyPlace) -> None:
     """
     version = schema.version_of(connection)
     if version is None:
+        _require_empty(connection)
         schema.create(connection)
         heads.About.new(connection, keys.make().public_key)
     elif version in migration.OLDER:

@@ -70,27 +70,41 @@ def with_variation(profile: Profile, pcr: int, position: int, event: tuple[int, 
 
 
 def _superseded(allowed: tuple[Allowed, ...], edits: Sequence[Edit], old: Old) -> tuple[Allowed, ...]:
-    """Each sequence that an edit fits is followed by the edited one; what was leaving still does, edited or not."""
+    """Each sequence that an edit fits is followed by the edited one; what was leaving still does, edited or not.
+
+    What has what is replaced may not have it for longer than what is current, and neither may what came before it.
+    """
     if not edits:
         return allowed
+    pairs = [(one, edited(one.sequence, edits)) for one in allowed]
+    is_all = all(sequence is not one.sequence for one, sequence in pairs if one.until is None)
     leaving: list[Allowed] = []
     current: list[Allowed] = []
-    for one in allowed:
-        sequence = edited(one.sequence, edits)
-        if sequence is one.sequence:
-            (current if one.until is None else leaving).append(one)
+    for one, sequence in pairs:
+        if one.until is None and sequence is one.sequence:
+            current.append(one)
         elif one.until is None:
             leaving.append(Allowed(one.sequence, old.until, old.keep))
             current.append(Allowed(sequence))
+        elif sequence is one.sequence:
+            leaving.append(_before(one, old) if is_all else one)
         else:
-            leaving += [one, Allowed(sequence, one.until, one.keep)]
+            leaving += [
+                Allowed(one.sequence, min(one.until, old.until), one.keep and old.keep),
+                Allowed(sequence, one.until, one.keep),
+            ]
     return _distinct(leaving, current)
+
+
+def _before(one: Allowed, old: Old) -> Allowed:
+    """What was leaving already when all that was current is replaced: it leaves no later, unless it was to be kept."""
+    return one if one.keep or one.until is None else Allowed(one.sequence, min(one.until, old.until))
 
 
 def _current(allowed: tuple[Allowed, ...], sequences: Sequence[EventSequence], old: Old) -> tuple[Allowed, ...]:
     keys = {sequence.key for sequence in sequences}
     leaving = [
-        one if one.until is not None else Allowed(one.sequence, old.until, old.keep)
+        _before(one, old) if one.until is not None else Allowed(one.sequence, old.until, old.keep)
         for one in allowed
         if one.sequence.key not in keys
     ]
@@ -112,7 +126,8 @@ def with_ima(
 ) -> tuple[ImaSet | None, tuple[SupersededIma, ...]]:
     """What may run after these edits, and what still may for a while; the same where none of them fits.
 
-    A digest takes the place of all others of its name, where the name is known; new names are added.
+    A digest takes the place of all others of its name, where the name is known; new names are added. What was replaced
+    before is allowed no longer than what is replaced now, where it is of the same name.
     """
     if ima is None or not edits:
         return ima, tuple(superseded)
@@ -124,7 +139,16 @@ def with_ima(
         return ima, tuple(superseded)
     names = {member.path for member in fitting}
     gone = {member for member in members if member.path in names} - set(fitting)
-    alive = [one for one in superseded if one.until > at]
+    alive = [part for one in superseded for part in _parted(one, names, old.until) if part.until > at]
     if gone and old.until > at:
         alive.append(SupersededIma(ImaSet(gone), old.until))
     return ImaSet((members - gone) | new), tuple(alive)
+
+
+def _parted(one: SupersededIma, names: set[bytes], until: datetime.datetime) -> list[SupersededIma]:
+    """What still may run for a while: files of these names not longer than until then."""
+    of_names = {member for member in one.ima if member.path in names}
+    if not of_names or one.until <= until:
+        return [one]
+    parts = ((set(one.ima) - of_names, one.until), (of_names, until))
+    return [SupersededIma(ImaSet(members), end) for members, end in parts if members]

@@ -5,20 +5,23 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final, NamedTuple
 
 import pyarrow as pa
 
 from pyverify.appraise.policy import Policy
+from pyverify.appraise.rows import conform, evidence_ids, log_digests
 from pyverify.baseline.interchange.keylime_check import check
 from pyverify.baseline.interchange.keylime_refstate import Refstate
 from pyverify.baseline.model import Origin, State
 from pyverify.baseline.store import Store, insert_baselines
 from pyverify.errors import EvidenceError
+from pyverify.evidence.columns import Ragged
 from pyverify.evidence.eventlog import EventLog
 from pyverify.evidence.log_kinds import transcode
 from pyverify.fleet.boot_order import BootKey, boot_keys
 from pyverify.fleet.learn import first_boots, read_first
-from pyverify.fleet.measured_boot import BootReader, Refused
+from pyverify.fleet.measured_boot import BootReader, MeasuredBoot, Refused
 from pyverify.fleet.sources import Source
 
 
@@ -51,34 +54,64 @@ def learn_satisfying(
     """
     known = store.machines()
     first = {machine: key for machine, key in first_boots(source).items() if machine not in known}
-    unproven = {}
-    for one in _vouched(source, first, refstate):
-        if one.refused is not None:
-            del first[one.machine]
-            yield one
-        unproven[one.machine] = one.unproven
+    vouched = _vouched(source, first, refstate)
+    for machine in [*first]:
+        if machine not in vouched:
+            del first[machine]
+            yield Vouched(machine, _CHANGED)
+        elif vouched[machine].said.refused is not None:
+            del first[machine]
+            yield vouched[machine].said
     reader = BootReader(store.references(), policy, as_of, ())
     for measured in read_first(source, first, reader):
-        baselines = [boot.baseline(state, Origin.IMPORTED) for boot in measured if not isinstance(boot, Refused)]
+        found = [(boot, _held(boot, vouched[boot.machine], policy)) for boot in measured]
+        baselines = [
+            boot.baseline(state, Origin.IMPORTED)
+            for boot, said in found
+            if not isinstance(boot, Refused) and said.refused is None
+        ]
         if baselines:
             with store.changing("import", reason, who) as (connection, number):
                 insert_baselines(connection, number, baselines)
-        for boot in measured:
-            if isinstance(boot, Refused):
-                codes = ", ".join(sorted({one.code for one in boot.reasons}))
-                yield Vouched(boot.machine, codes or "it cannot be judged")
-            else:
-                yield Vouched(boot.machine, None, unproven[boot.machine])
+        yield from (said for _, said in found)
 
 
-def _vouched(source: Source, first: dict[str, BootKey], refstate: Refstate) -> list[Vouched]:
-    """What a reference state says of the first boot of each of these machines."""
-    found: dict[str, Vouched] = {}
+_BANK: Final = "sha256"
+"""What digests a reference state has."""
+_CHANGED: Final = "the archive changed while it was read"
+
+
+class _Looked(NamedTuple):
+    """What a reference state says of a boot, and the id of the evidence that it was told by."""
+
+    said: Vouched
+    evidence_id: bytes
+
+
+def _held(boot: MeasuredBoot | Refused, looked: _Looked, policy: Policy) -> Vouched:
+    """What becomes of a boot that a reference state allows: it must be the same, and quoted in the digests that were
+    looked at, for of others a log may say what it likes."""
+    if isinstance(boot, Refused):
+        codes = ", ".join(sorted({one.code for one in boot.reasons}))
+        return Vouched(boot.machine, codes or "it cannot be judged")
+    if boot.evidence_id != looked.evidence_id:
+        return Vouched(boot.machine, _CHANGED)
+    if policy.quote != "no" and _BANK not in boot.quoted_banks:
+        return Vouched(boot.machine, f"no quote proves bank {_BANK}, which the reference state is of")
+    return looked.said
+
+
+def _vouched(source: Source, first: dict[str, BootKey], refstate: Refstate) -> dict[str, _Looked]:
+    """What a reference state says of the first boot of each of these machines, as far as they are there."""
+    found: dict[str, _Looked] = {}
     for batch in source.batches():
         for row, item in enumerate(boot_keys(batch)):
             if item is not None and first.get(item[0]) == item[1] and item[0] not in found:
-                found[item[0]] = _check(item[0], batch, row, refstate)
-    return list(found.values())
+                boot = conform(batch.slice(row, 1))
+                logs = Ragged.from_arrow(boot.column("event_log"))
+                (evidence_id,) = evidence_ids(boot, logs.present, log_digests(logs))
+                found[item[0]] = _Looked(_check(item[0], batch, row, refstate), evidence_id)
+    return found
 
 
 def _check(machine: str, batch: pa.RecordBatch, row: int, refstate: Refstate) -> Vouched:

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from pyverify.errors import ArchiveError
 from pyverify.evidence.columns import NAME_PATTERN, SCHEMA_VERSION, evidence_schema
+from pyverify.evidence.times import NO_TIME, existing_times
 from pyverify.fleet import limits
 from pyverify.fleet.names import NAME_LENGTH, escape_name, escape_path
 from pyverify.fleet.rows import FILES, FILES_TYPE, KEYS, fault_column, source_schema
@@ -98,7 +99,11 @@ def conform(batch: Any, source: Any, *, file: str, wanted: str | None) -> Any:
         recorded = faults.mask.copy()
         for field in (*evidence_schema(), pa.field("files", FILES_TYPE)):
             if field.name in batch.schema.names:
-                columns[field.name] = _cast(batch.column(field.name), field.type, keep=field.name in _LOGS)
+                column = batch.column(field.name)
+                if field.name == "collected_at":
+                    column, never = existing_times(column)
+                    faults.mark(never, "evidence.unreadable", NO_TIME)
+                columns[field.name] = _cast(column, field.type, keep=field.name in _LOGS)
             else:
                 columns[field.name] = pa.nulls(n, field.type)
         for name in ("machine", "boot"):

@@ -51,7 +51,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -170,7 +170,19 @@ _PARTS: Final = {"verdicts": VERDICT_SCHEMA, "quotes": QUOTE_FACTS, "booted": BO
 
 
 def _in_waves(tasks: Iterator[_Task], size: int) -> Iterator[list[_Task]]:
-    while wave := list(islice(tasks, size)):
+    """The tasks, so many at a time; where the archive breaks off, those before that too."""
+    wave: list[_Task] = []
+    try:
+        for task in tasks:
+            wave.append(task)
+            if len(wave) == size:
+                yield wave
+                wave = []
+    except ArchiveError:
+        if wave:
+            yield wave
+        raise
+    if wave:
         yield wave
 
 
