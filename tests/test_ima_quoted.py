@@ -111,6 +111,16 @@ def test_attack_91_an_empty_prefix_proves_nothing():
     assert [code for code, *_ in proven(None, pcr10=QUOTED, known=references(None))] == ["replay.unexplained"]
 
 
+@pytest.mark.parametrize("pcr", [15, 16, 23])
+@pytest.mark.parametrize("known", [HONEST, None], ids=["learned", "not learned"])
+def test_attack_91_entries_of_another_pcr_do_not_stand_for_those_of_pcr_10(pcr, known):
+    """PCR 16 and 23 can be reset, and nothing compares them and PCR 15: whoever runs there extends them at will."""
+    nothing = {bank: bytes(ALGORITHMS[bank][1]) for bank in BANKS}
+    moved = b"".join(entry(data, template, pcr=pcr) for _, _, template, data in walk(HONEST))
+    led = {(bank, pcr): replay(moved, bank, pcr=pcr) for bank in BANKS}
+    assert proven(moved, pcr10=nothing, others=led, known=references(known)) == [("ima.empty", "high", None)]
+
+
 def test_every_quoted_bank_must_be_explained_by_the_same_prefix():
     shorter = HONEST[: -len(FILES[2])]
     mixed = {"sha1": replay(HONEST, "sha1"), "sha256": replay(shorter, "sha256")}
