@@ -75,7 +75,7 @@ def test_a_log_that_calls_itself_one_of_measurement_registers_does_not_hide_pcrs
 
 
 def test_bare_registers_are_not_held_against_a_baseline_of_pcrs():
-    """PCR 1 to 3 hold separators alone: three events would do for a whole boot, and who knows no other can write them."""
+    """PCR 1 to 3 hold separators alone: three events that anybody can write would do for a whole boot."""
     machine = Machine(banks=BOTH)
     assert trusted(machine.judge(policy=LOG_ONLY), "log")
     registers = struct.pack("<I", 1) + spec_id(list(BOTH))[4:] + separators(1, 2, 3)
