@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 from attested_machine import ALL_PCRS, ARCHIVE, DEFAULT, Machine, codes, refused, trusted
-from conftest import hash_of
+from conftest import hash_of, small_log
 from log_editor import Log
 from tpm_in_python import Tpm
+
+from pyverify.baseline.model import State
 
 BOTH = ("sha1", "sha256")
 IMAGE = 0x80000003
@@ -58,3 +60,35 @@ def test_a_bank_that_windows_has_closed_is_not_compared(policy):
         machine.tpm.pcrs["sha1"][pcr] = hash_of("sha1", value + bytes(20))
     verdict = machine.judge(policy=policy)
     assert trusted(verdict) and "bank.capped" in codes(verdict)
+
+
+def without(machine: Machine, bank: str) -> list[bytes]:
+    """The log as one that never had the bank, and as one in which an event has no digest in it."""
+    log = Log.parse(machine.log)
+    del log[-1].digests[bank]
+    return [small_log([one for one in machine.banks if one != bank]), log.bytes()]
+
+
+@POLICIES
+@pytest.mark.parametrize("bank", ["sha1", "sha384"])
+def test_attack_33_a_log_that_lost_a_bank_it_was_learned_with_though_that_is_not_quoted(bank, policy):
+    machine = Machine(banks=("sha256", bank), quoted_banks=("sha256",))
+    assert trusted(machine.judge(policy=policy))
+    for log in without(machine, bank):
+        verdict = machine.judge(policy=policy, event_log=log)
+        assert refused(verdict, "bank.missing")
+        assert [f.bank for f in verdict.findings if f.code == "bank.missing"] == [bank]
+
+
+def test_a_lost_bank_that_is_quoted_is_told_once():
+    machine = Machine(banks=("sha256", "sha384"))
+    for log in without(machine, "sha384"):
+        found = [f.code for f in machine.judge(event_log=log).findings]
+        assert found.count("bank.missing") == 1
+
+
+def test_a_lost_bank_is_nothing_against_a_machine_that_has_no_active_baseline():
+    machine = Machine(banks=("sha256", "sha384"), quoted_banks=("sha256",))
+    references = machine.references(baselines=[machine.baseline(state=State.PENDING)])
+    verdict = machine.judge(references=references, event_log=without(machine, "sha384")[0])
+    assert "bank.missing" not in codes(verdict)

@@ -24,12 +24,13 @@ from attested_machine import (
     store_of,
     trusted,
 )
+from baselines_by_hand import baseline
 from cel_writers import pcclient, tlv_record
 from conftest import entry, hash_of, small_log, spec_id
 from quote_data import serialized
 from tpm_in_python import Tpm, key
 
-from pyverify import UsageError, evidence_batch, verify_batches
+from pyverify import References, UsageError, evidence_batch, verify_batches
 from pyverify.baseline.identity import Challenge
 from pyverify.baseline.ledger import Ledger
 from pyverify.evidence.bundle import Quote
@@ -71,6 +72,19 @@ def test_a_log_that_calls_itself_one_of_measurement_registers_does_not_hide_pcrs
     for only in (None, ()):
         sent = {"quotes": only, "event_log": registers, "event_log_kind": "ccel"}
         assert refused(machine.judge(references=references, policy=policy, **sent), "quote.missing")
+
+
+def test_bare_registers_are_not_held_against_a_baseline_of_pcrs():
+    """PCR 1 to 3 hold separators alone: three events that anybody can write would do for a whole boot."""
+    machine = Machine(banks=BOTH)
+    assert trusted(machine.judge(policy=LOG_ONLY), "log")
+    registers = struct.pack("<I", 1) + spec_id(list(BOTH))[4:] + separators(1, 2, 3)
+    for log, kind in ((registers, "ccel"), (canonical(1, 2, 3), "cel-tlv")):
+        verdict = machine.judge(policy=LOG_ONLY, event_log=log, event_log_kind=kind)
+        assert refused(verdict, "baseline.pcr")
+    header_of_pcrs = b"\0\0\0\0" + registers[4:]
+    own = References.of([baseline("m", header_of_pcrs)])
+    assert trusted(machine.judge(policy=LOG_ONLY, references=own, event_log=registers, event_log_kind="ccel"), "log")
 
 
 @POLICIES

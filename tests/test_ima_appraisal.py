@@ -179,8 +179,11 @@ def test_a_policy_may_not_look_at_lists_or_allow_a_kexec():
     allowed = replace(POLICY, kexec=True)
     kexec = HONEST + entry(data_of("kexec_load", hash_of("sha256", b"x"), b"x"), "ima-buf")
     assert told(judge(kexec, policy=allowed)) == [("ima.kexec", "info")]
-    only_called_so = HONEST + entry(data_of("kexec_load", a_digest(1)))
-    assert ("ima.added", "high") in told(judge(only_called_so, policy=allowed))
+    assert told(judge(HONEST + AGGREGATE, policy=allowed)) == [("ima.kexec", "info")]
+    for name in ("kexec_load", "boot_aggregate"):
+        for digest, algorithm in ((a_digest(1), "sha256"), (a_digest(1, "sha512"), "sha512")):
+            only_called_so = HONEST + entry(data_of(name, digest, algorithm=algorithm))
+            assert ("ima.added", "high") in told(judge(only_called_so, policy=allowed))
 
 
 def test_zeros_are_what_a_kernel_without_a_usable_bank_writes():

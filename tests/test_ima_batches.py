@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from ima_by_hand import a_digest, data_of, entry
 from ima_evidence import AGGREGATE, ATTACKS, HONEST, LOG, NOW, POLICY, VIOLATION, set_of
 
-from pyverify import References
+from pyverify import References, verify_batches
 from pyverify.appraise import ima_lists
 from pyverify.appraise.finding_columns import FindingColumns
 from pyverify.appraise.ima_judgement import judge_ima
@@ -83,3 +83,13 @@ def test_ten_thousand_machines_are_judged_fast_within_a_bounded_memory():
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 << 10  # KiB; the lists are 500 MB
     other = many(10_000, lists, [set_of(data) for data in lists[1:]])
     assert np.count_nonzero(other().high) > 9_000
+
+
+def test_a_null_that_still_owns_lists_sent_none_and_moves_no_neighbours():
+    known = References.of([replace(BASE, id=name, ima=set_of(HONEST)) for name in "ab"])
+    lists = pa.array([[{"format": "binary", "data": HONEST}]] * 2, evidence_schema().field("ima").type)
+    masked = pa.ListArray.from_arrays(lists.offsets, lists.values, mask=pa.array([True, False]))
+    batch = pa.record_batch({"machine": ["a", "b"], "boot": ["1", "1"], "event_log": [LOG, LOG], "ima": masked})
+    (verdicts,) = verify_batches([batch], references=known, policy=POLICY, as_of=NOW)
+    found = [[finding["code"] for finding in row["findings"]] for row in verdicts.to_pylist()]
+    assert found == [["ima.empty"], []]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from conftest import ALGORITHMS, shared
+from conftest import ALGORITHMS, hash_of, replay_by_hand, shared
 from ima_by_hand import a_digest, data_of, entry, replay, walk
 from ima_evidence import AGGREGATE, BANKS, FILES, HONEST, LOG, NOW, POLICY, references
 
@@ -40,7 +42,7 @@ def proven(data: bytes | None, *, pcr10: dict[str, bytes] | None = None, masks: 
         usable={bank: replayed.has_bank(bank) for bank in replayed.values},
         quoted=quoted,
         authentic=authentic,
-        policy=POLICY,
+        policy=changed.get("policy", POLICY),
         findings=findings,
     )
     return [(f["code"], f["severity"], f["event"]) for f in findings.to_arrow().to_pylist()[0]]
@@ -109,6 +111,29 @@ def test_attack_91_an_empty_prefix_proves_nothing():
     assert proven(None, pcr10=nothing) == [("ima.empty", "high", None)]
     assert proven(None, pcr10=nothing, known=references(None)) == []
     assert [code for code, *_ in proven(None, pcr10=QUOTED, known=references(None))] == ["replay.unexplained"]
+
+
+@pytest.mark.parametrize("pcr", [15, 16, 23])
+@pytest.mark.parametrize("known", [HONEST, None], ids=["learned", "not learned"])
+def test_attack_91_entries_of_another_pcr_do_not_stand_for_those_of_pcr_10(pcr, known):
+    """PCR 16 and 23 can be reset, and nothing compares them and PCR 15: whoever runs there extends them at will."""
+    nothing = {bank: bytes(ALGORITHMS[bank][1]) for bank in BANKS}
+    moved = b"".join(entry(data, template, pcr=pcr) for _, _, template, data in walk(HONEST))
+    led = {(bank, pcr): replay(moved, bank, pcr=pcr) for bank in BANKS}
+    assert proven(moved, pcr10=nothing, others=led, known=references(known)) == [("ima.empty", "high", None)]
+
+
+def test_attack_94_a_kexec_that_is_allowed_leaves_the_aggregate_of_the_pcrs_of_then():
+    """User space had extended PCR 9 since: the values are those that are quoted. A file may only be called like it."""
+    allowed = replace(POLICY, kexec=True)
+    pcrs = replay_by_hand(LOG)
+    for bank in BANKS:
+        pcrs[bank][9] = hash_of(bank, pcrs[bank][9] + hash_of(bank, b"nvpcr-init"))
+    others = {(bank, pcr): pcrs[bank][pcr] for bank in BANKS for pcr in range(10)}
+    of_then = hash_of("sha256", b"".join(pcrs["sha256"][pcr] for pcr in range(10)))
+    for digest, expected in ((of_then, ["ima.kexec"]), (a_digest(1), ["ima.kexec", "ima.added"])):
+        data = HONEST + entry(data_of("boot_aggregate", digest))
+        assert [code for code, *_ in proven(data, others=others, policy=allowed)] == expected
 
 
 def test_every_quoted_bank_must_be_explained_by_the_same_prefix():

@@ -28,7 +28,7 @@ from pyverify.appraise.judged_logs import JudgedLogs, judged_logs
 from pyverify.appraise.log_checks import check_logs
 from pyverify.appraise.policy import Policy
 from pyverify.appraise.python_rules import held_to
-from pyverify.appraise.replay_check import replay_findings, source_findings
+from pyverify.appraise.replay_check import lacking_banks, replay_findings, source_findings
 from pyverify.appraise.row_references import RowReferences
 from pyverify.appraise.rows import conform, evidence_ids, has_values, log_digests, row_faults
 from pyverify.appraise.stages import stage_columns
@@ -164,7 +164,7 @@ class Appraisal:
         if sent is None:
             self._tell_ignored_quotes()
         else:
-            quoted = self._hold_against_quotes(sent, replayed, judged_as, judgeable, masks, required)
+            quoted = self._hold_against_quotes(sent, replayed, judged_as, judgeable, judged, masks, required)
             judged &= quoted.covered
             self.findings.high |= judgeable & ~quoted.covered
             pcrs = quoted.pcrs
@@ -200,10 +200,11 @@ class Appraisal:
         replayed: Replayed,
         judged_as: JudgedLogs,
         judgeable: npt.NDArray[np.bool_],
+        judged: npt.NDArray[np.bool_],
         masks: PcrMasks,
         required: npt.NDArray[np.uint32],
     ) -> _Quoted:
-        """What the quotes prove, and whether the logs lead there."""
+        """What the quotes prove, and whether the logs lead there; ``judged`` are the rows that have a baseline."""
         self.attestation = attestation = self._attest(sent, replayed, masks, required)
         authentic, proven = attestation.values, attestation.proven
         logged = masks.compare | masks.report
@@ -214,6 +215,7 @@ class Appraisal:
         covered = self._covered(attestation, masks, required)
         learned = np.zeros(self.n, np.uint32)
         learned[self.known] = self.references.log_banks[self.baseline[self.known]]
+        lacking_banks(replayed, learned, proven, judged, self.findings)
         further = further_banks(usable, closed, learned)
         return _Quoted(PcrValues(authentic, usable), explained, for_ima, covered, further)
 

@@ -32,6 +32,9 @@ StageValues = dict[int, list[tuple[bytes | None, bytes | None]]]
 LEAVING: Final = np.dtype([("row", np.int64), ("pcr", np.uint32), ("rank", np.uint32), ("keep", np.bool_)])
 """A PCR of a row that holds a superseded value that it may, and which of its profile (``references.Superseded``)."""
 
+_NEVER_REGISTERS: Final = pcr_mask((0, 5, 6, 7))
+"""What no log of measurement registers extends, and every TPM's log does: at least by a separator (SPEC 2.5, 3.3)."""
+
 _NO_PROFILE = np.uint32(0xFFFFFFFF)
 
 
@@ -160,6 +163,7 @@ class Comparison:
             if rows.any():
                 bits = self._references.differs(bank, values, self._profile, mask)
                 self.differs[bank] = np.where(rows, bits & masks, np.uint32(0))
+                self._tell_of_other_kind(bank, values, rows & self._masks.of_registers, findings)
             hint = f"the log has no complete {bank} bank, which the learning boot had"
             finding = Finding("bank.missing", Severity.HIGH, hint, bank=bank)
             findings.add_to_all(np.flatnonzero((self._wanted & bit != 0) & ~usable), finding)
@@ -169,6 +173,16 @@ class Comparison:
         only_weak = (self.banks != 0) & (self.banks & ~weak == 0)
         words = f"[banks] allowed: only weak banks could be compared: {', '.join(WEAK_BANKS)}"
         findings.add_to_all(np.flatnonzero(only_weak), Finding("bank.weak", Severity.WARNING, words))
+
+    def _tell_of_other_kind(
+        self, bank: str, values: npt.NDArray[np.uint8], rows: npt.NDArray[np.bool_], findings: FindingColumns
+    ) -> None:
+        """Logs of measurement registers beside a baseline of PCRs: equal numbers make neither of them the other's."""
+        if rows.any():
+            differs = self._references.differs(bank, values, self._profile, _NEVER_REGISTERS) != 0
+            words = "the log is of measurement registers, and the baseline of a TPM's PCRs"
+            finding = Finding("baseline.pcr", Severity.HIGH, words, bank=bank)
+            findings.add_to_all(np.flatnonzero(rows & differs), finding)
 
     @property
     def anywhere(self) -> npt.NDArray[np.uint32]:

@@ -27,7 +27,7 @@ from pyverify.baseline.references import References
 from pyverify.evidence.ima import PCR, Flag, ImaColumns
 from pyverify.evidence.ima_list import fault_words
 from pyverify.evidence.ima_relabelled import relabelled
-from pyverify.evidence.ima_replay import BootAggregate, ImaReplay, boot_aggregate
+from pyverify.evidence.ima_replay import BootAggregate, ImaReplay, aggregates, boot_aggregate
 from pyverify.evidence.ima_set import ADDED, CHANGED, OK
 from pyverify.findings import Finding, Severity
 
@@ -291,9 +291,23 @@ class _Lists:
 
     def _is_of_kexec(self) -> Mask:
         """Entries that a kexec leaves behind: told of as such, and in no set. A file may only be called like one."""
-        kernels_own = Flag.BUFFER | Flag.BOOT_AGGREGATE
-        found: Mask = (self._flags & Flag.KEXEC != 0) & (self._flags & kernels_own != 0)
-        return found if self._policy.kexec else self._flags & Flag.KEXEC != 0
+        of_kexec: Mask = self._flags & Flag.KEXEC != 0
+        if self._policy.kexec:
+            of_kexec &= (self._flags & Flag.BUFFER != 0) | self._is_aggregate(of_kexec)
+        return of_kexec
+
+    def _is_aggregate(self, of_kexec: Mask) -> Mask:
+        """Of these entries those that are called boot_aggregate and are one: of the PCRs when IMA started, or of those
+        that are quoted. The kernel calls a file so, too, whose path it cannot tell."""
+        columns, facts = self._columns, self._facts
+        found = np.zeros(len(of_kexec), np.bool_)
+        which = np.flatnonzero(of_kexec & (self._flags & Flag.BOOT_AGGREGATE != 0))
+        for outcomes in (
+            aggregates(columns, which, facts.values, given=facts.usable),
+            aggregates(columns, which, facts.authentic),
+        ):
+            found[which] |= np.isin(outcomes, (BootAggregate.PCRS_0_7, BootAggregate.PCRS_0_9, BootAggregate.ZEROS))
+        return found
 
 
 def in_sets(columns: ImaColumns) -> Mask:

@@ -39,7 +39,9 @@ class SentLists:
         if not has_values(batch, "ima"):
             return cls(np.zeros(0, np.int64), (), pa.array([], pa.large_binary()), np.zeros(0, np.int64))
         column = batch.column("ima")
-        parents = pc.list_parent_indices(column).to_numpy().astype(np.int64)
+        # A null may still own lists, which nobody sent.
+        sizes = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False)
+        parents = np.repeat(np.arange(len(batch)), sizes)
         items = pc.list_flatten(column)
         formats, data = pc.fill_null(pc.struct_field(items, "format"), ""), pc.struct_field(items, "data")
         sent = data.is_valid().to_numpy(zero_copy_only=False)

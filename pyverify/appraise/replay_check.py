@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pyverify import _native
-from pyverify.algorithms import BANKS, BY_NAME, PCRS, pcrs_of
+from pyverify.algorithms import BANKS, BY_NAME, PCRS, banks_of, pcrs_of
 from pyverify.appraise.finding_columns import FindingColumns
 from pyverify.appraise.known_digests import INVOCATION, RESULTS
 from pyverify.evidence.columns import Ragged
@@ -74,6 +74,26 @@ def replay_findings(
             for finding in _mismatches(replayed, authentic, bank.name, row, int(wrong[row]), touched):
                 findings.add(row, finding)
     return explained, closed
+
+
+def lacking_banks(
+    replayed: Replayed,
+    learned: npt.NDArray[np.uint32],
+    proven: Mapping[str, npt.NDArray[np.uint32]],
+    judged: npt.NDArray[np.bool_],
+    findings: FindingColumns,
+) -> None:
+    """Adds a finding for each row and bank that its learning boot had and its log has no more, quoted or not: of those
+    that are quoted :func:`replay_findings` says so.
+
+    ``learned`` are the banks of each row's baseline, a bit each, uint32 of shape [n]; all else is as there.
+    """
+    complete = replayed.logs["banks"] & ~replayed.logs["incomplete"]
+    for bank in banks_of(int(np.bitwise_or.reduce(learned, initial=np.uint32(0)))):
+        bit = np.uint32(1 << BY_NAME[bank].index)
+        lost = judged & (learned & ~complete & bit != 0) & (proven[bank] == 0)
+        hint = f"the log has no complete {bank} bank, which the learning boot had"
+        findings.add_to_all(np.flatnonzero(lost), Finding("bank.missing", Severity.HIGH, hint, bank=bank))
 
 
 def _mismatches(

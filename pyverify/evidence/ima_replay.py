@@ -240,26 +240,39 @@ def boot_aggregate(
         UsageError: shapes that do not fit.
     """
     n = len(columns)
+    found = np.full(n, BootAggregate.ABSENT, np.uint8)
+    first = columns.rows["first_entry"].astype(np.int64)[columns.rows["n_entries"] > 0]
+    named = first[columns.entries["flags"][first] & Flag.BOOT_AGGREGATE != 0]
+    found[columns.list_of[named]] = aggregates(columns, named, values, given=given)
+    return found
+
+
+def aggregates(
+    columns: ImaColumns,
+    which: npt.NDArray[np.int64],
+    values: Mapping[str, Values],
+    *,
+    given: Mapping[str, npt.NDArray[np.bool_]] | None = None,
+) -> npt.NDArray[np.uint8]:
+    """Which aggregate of the PCRs each of these entries is, never ABSENT: uint8 of shape [entries].
+
+    All else is as for :func:`boot_aggregate`.
+    """
+    n = len(columns)
     for bank, rows in values.items():
         if rows.shape != (n, PCRS, BY_NAME[bank].size) or (given is not None and given[bank].shape != (n,)):
             raise UsageError(f"values of bank {bank!r} must have shape [lists, 24, digest size]")
-    found = np.full(n, BootAggregate.ABSENT, np.uint8)
-    first = columns.rows["first_entry"].astype(np.int64)
-    has_entry = np.flatnonzero(columns.rows["n_entries"] > 0)
-    own = columns.entries[first[has_entry]]
-    named = own["flags"] & Flag.BOOT_AGGREGATE != 0
-    lists, own = has_entry[named], own[named]
-    found[lists] = BootAggregate.NO_BANK
+    own = columns.entries[which]
     bad = Flag.VIOLATION | Flag.DIGEST_LENGTH | Flag.UNKNOWN_ALGORITHM | Flag.NO_DIGEST | Flag.VERITY | Flag.BUFFER
-    found[lists[own["flags"] & bad != 0]] = BootAggregate.MISMATCH
     usable = own["flags"] & bad == 0
-    lists, own = lists[usable], own[usable]
-    for algorithm in np.unique(own["algorithm"]).tolist():
-        same = own["algorithm"] == algorithm
+    found = np.where(usable, np.uint8(BootAggregate.NO_BANK), np.uint8(BootAggregate.MISMATCH))
+    for algorithm in np.unique(own["algorithm"][usable]).tolist():
+        same = np.flatnonzero(usable & (own["algorithm"] == algorithm))
         size = _native.ima_algorithm_size(algorithm)
-        at = columns.lists.offsets[lists[same]] + own["file_digest_at"][same]
+        lists = columns.list_of[which[same]]
+        at = columns.lists.offsets[lists] + own["file_digest_at"][same]
         digests = columns.lists.blob[at[:, None] + np.arange(size)]
-        _compare_aggregates(algorithm, lists[same], digests, values, given, found)
+        found[same] = _compare_aggregates(algorithm, lists, digests, values, given)
     return found
 
 
@@ -269,20 +282,20 @@ def _compare_aggregates(
     digests: Values,
     values: Mapping[str, Values],
     given: Mapping[str, npt.NDArray[np.bool_]] | None,
-    found: npt.NDArray[np.uint8],
-) -> None:
-    """Sets what the first entries of these lists are, all of one algorithm."""
+) -> npt.NDArray[np.uint8]:
+    """What entries of these lists are, all of one algorithm."""
+    found = np.full(len(lists), BootAggregate.NO_BANK, np.uint8)
     banks = {_native.ima_algorithm(bank): bank for bank in BY_NAME}
     bank = banks.get(algorithm)
     if bank is not None and bank in values:
         has = np.ones(len(lists), np.bool_) if given is None else given[bank][lists]
-        result = np.where(has, BootAggregate.MISMATCH, BootAggregate.NO_BANK)
+        found[has] = BootAggregate.MISMATCH
         for which, last in ((BootAggregate.PCRS_0_7, 8), (BootAggregate.PCRS_0_9, 10)):
             if bank == "sha1" and which == BootAggregate.PCRS_0_9:
                 continue
             pcrs = np.ascontiguousarray(values[bank][lists, :last]).reshape(-1)
             offsets = np.arange(len(lists) + 1, dtype=np.int64) * (last * BY_NAME[bank].size)
-            aggregates = _native.hash_messages(BY_NAME[bank].index, pcrs, offsets)
-            result[has & (aggregates == digests).all(axis=1)] = which
-        found[lists] = result
-    found[lists[~digests.any(axis=1)]] = BootAggregate.ZEROS
+            hashed = _native.hash_messages(BY_NAME[bank].index, pcrs, offsets)
+            found[has & (hashed == digests).all(axis=1)] = which
+    found[~digests.any(axis=1)] = BootAggregate.ZEROS
+    return found
