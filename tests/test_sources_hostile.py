@@ -242,11 +242,11 @@ def test_evidence_json_that_is_fine(archive: Path) -> None:
 )
 def test_the_usual_evidence_json_is_read_as_any_other(seq: str, time: str) -> None:
     found = []
-    for form in ('{"boot_seq": %s, "collected_at": "%s"}', ' {"boot_seq": %s, "collected_at": "%s"}'):
+    for form in ('{"boot_seq": %s, "collected_at": "%s"}', '{"boot_seq": %s, "collected_at": "%s" }'):
         try:
             found.append(str(parse_evidence_json((form % (seq, time)).encode())))
         except ValueError as error:
-            found.append(str(error).split(":")[0])
+            found.append(str(error))
     assert found[0] == found[1]
 
 

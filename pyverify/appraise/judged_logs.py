@@ -51,6 +51,8 @@ def judged_logs(
         findings: where the reasons of broken rows and the notes of others go.
     """
     n = len(batch)
+    if not (has_values(batch, "event_log_kind") or has_values(batch, "userspace_log")):
+        return JudgedLogs(logs, digests, *np.zeros((3, n), np.bool_))
     kinds = batch.column("event_log_kind").to_pylist() if has_values(batch, "event_log_kind") else [None] * n
     userspace = (
         Ragged.from_arrow(batch.column("userspace_log"))

@@ -21,6 +21,7 @@ from pyverify.appraise.secure_boot_rules import SecureBootRules
 from pyverify.appraise.structure import structure_findings
 from pyverify.evidence.columns import Ragged
 from pyverify.evidence.data_check import DataChecks, check_data
+from pyverify.evidence.gather import distinct_rows
 from pyverify.evidence.scanned import ScannedLogs
 from pyverify.findings import Finding
 
@@ -95,10 +96,8 @@ def check_logs(
         return
     banks = np.where(of_registers, banks | np.uint32(_OF_REGISTERS), banks)
     keys = np.concatenate([digests[rows], banks[rows, None].view(np.uint8)], axis=1)
-    number_of: dict[bytes, int] = {}
-    distinct_of = np.array([number_of.setdefault(key.tobytes(), len(number_of)) for key in keys])
-    names = list(number_of)
-    first = np.unique(distinct_of, return_index=True)[1].tolist()
+    firsts, distinct_of = distinct_rows(keys)
+    first, names = firsts.tolist(), [key.tobytes() for key in keys[firsts]]
     found = [_kept.get((name, rules)) for name in names]
     by_banks: defaultdict[int, list[int]] = defaultdict(list)
     for distinct, kept in enumerate(found):

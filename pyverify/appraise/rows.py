@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from itertools import pairwise
 from typing import Any, Final
 
@@ -92,16 +91,15 @@ def evidence_ids(batch: pa.RecordBatch, present: npt.NDArray[np.bool_], digests:
     What is hashed: for each column of evidence that was sent, its name, how many byte strings it has, and the SHA-256
     of each; for one that is absent in a list, nothing but a mark.
     """
-    facts: list[list[bytes]] = [[] for _ in range(len(batch))]
+    facts = [b""] * len(batch)
     for name in _EVIDENCE_COLUMNS:
         if not has_values(batch, name):
             continue
         tag = name.encode() + b"\0"
         known = _words(*_marked(present, digests)) if name == "event_log" else _digests(batch.column(name))
-        for fact, words in zip(facts, known, strict=True):
-            if words != _ABSENT:
-                fact.append(tag + words)
-    return [hashlib.sha256(b"".join(fact)).digest() for fact in facts]
+        facts = [fact if words == _ABSENT else fact + tag + words for fact, words in zip(facts, known, strict=True)]
+    ids = log_digests(Ragged.of([*facts])).tobytes()
+    return [ids[at : at + 32] for at in range(0, len(ids), 32)]
 
 
 def _digests(column: Any) -> list[bytes]:
