@@ -19,7 +19,7 @@ from pyverify.appraise.decodable import undecodable_findings
 from pyverify.appraise.secure_boot import secure_boot_findings
 from pyverify.appraise.secure_boot_rules import SecureBootRules
 from pyverify.appraise.structure import structure_findings
-from pyverify.evidence.columns import Ragged
+from pyverify.evidence.columns import Items, Ragged
 from pyverify.evidence.data_check import DataChecks, check_data
 from pyverify.evidence.gather import distinct_rows
 from pyverify.evidence.scanned import ScannedLogs
@@ -73,7 +73,7 @@ def forget() -> None:
 
 
 def check_logs(
-    logs: Ragged,
+    logs: Items,
     digests: npt.NDArray[np.uint8],
     banks: npt.NDArray[np.uint32],
     of_registers: npt.NDArray[np.bool_],

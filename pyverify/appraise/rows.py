@@ -15,7 +15,7 @@ from pyverify.algorithms import BY_NAME
 from pyverify.appraise.finding_columns import FindingColumns
 from pyverify.appraise.verdict import FAULT_TYPE, SOURCE_TYPE
 from pyverify.errors import UsageError
-from pyverify.evidence.columns import NAME_PATTERN, Ragged, evidence_schema
+from pyverify.evidence.columns import NAME_PATTERN, Items, Ragged, Repeated, evidence_schema
 from pyverify.findings import CODES, Finding, Severity
 
 _REQUIRED: Final = ("machine", "boot", "event_log")
@@ -79,8 +79,10 @@ def row_faults(batch: pa.RecordBatch, findings: FindingColumns) -> npt.NDArray[n
     return unreadable
 
 
-def log_digests(logs: Ragged) -> npt.NDArray[np.uint8]:
+def log_digests(logs: Items) -> npt.NDArray[np.uint8]:
     """SHA-256 of each log: uint8 of shape [n, 32]."""
+    if isinstance(logs, Repeated):
+        return log_digests(logs.distinct)[logs.item_of]
     return _native.hash_messages(BY_NAME["sha256"].index, logs.blob, logs.offsets)
 
 
