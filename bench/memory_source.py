@@ -1,9 +1,16 @@
-"""An archive that is in memory already."""
+"""Archives that are in no file: batches that are in memory already, and a fleet that is made while it is read."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
+
+import pyarrow as pa
+
+from bench.archives import record_batches
+from bench.fleet import Fleet
+from pyverify.fleet.rows import source_schema
 
 
 class MemorySource:
@@ -27,3 +34,30 @@ class MemorySource:
         """The batches."""
         del max_rows, max_bytes, columns
         return iter(self._batches)
+
+
+@dataclass(frozen=True, slots=True)
+class FleetSource:
+    """The boots of a fleet as an archive, which can be packed too."""
+
+    fleet: Fleet
+
+    @property
+    def total(self) -> int:
+        """Rows."""
+        return len(self.fleet)
+
+    def progress(self) -> tuple[int, int]:
+        """Nobody looks."""
+        return 0, self.total
+
+    def batches(
+        self, *, max_rows: int = 256, max_bytes: int = 32 << 20, columns: Literal["keys", "files"] | None = None
+    ) -> Iterator[Any]:
+        """Record batches of at most so many rows."""
+        del max_bytes
+        schema = source_schema(columns)
+        for batch in record_batches(self.fleet.boots(), max_rows):
+            sent = {name: batch.column(name) for name in batch.schema.names}
+            arrays = [sent.get(field.name, pa.nulls(len(batch), field.type)) for field in schema]
+            yield pa.record_batch(arrays, schema=schema)

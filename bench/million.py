@@ -11,14 +11,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from bench import machine
-from bench.archives import record_batches
 from bench.baselines import AS_OF, POLICY, learn_into
 from bench.fleet import Fleet
+from bench.memory_source import FleetSource
 from bench.plan import Plan
 from bench.results import DifferentResultsError, Line
 from bench.stages import stage_seconds
@@ -30,29 +29,6 @@ from pyverify.fleet.job import BATCH_BYTES, BATCH_ROWS, Summary, run
 _BENCH: Final = "million"
 _ROUNDS: Final = 100
 MEMORY_BAR_MB: Final = 1_000
-
-
-@dataclass(frozen=True)
-class Boots:
-    """The boots of a fleet as a source."""
-
-    fleet: Fleet
-
-    @property
-    def total(self) -> int:
-        """Rows."""
-        return len(self.fleet)
-
-    def progress(self) -> tuple[int, int]:
-        """Nobody looks."""
-        return 0, self.total
-
-    def batches(
-        self, *, max_rows: int = 256, max_bytes: int = 32 << 20, columns: Literal["keys"] | None = None
-    ) -> Iterator[Any]:
-        """Record batches of at most so many rows."""
-        del max_bytes, columns
-        return record_batches(self.fleet.boots(), max_rows)
 
 
 def million(plan: Plan) -> Iterator[Line]:
@@ -88,12 +64,12 @@ def _work(store: str, machines: int, rounds: int, jobs: int) -> dict[str, Any]:
         references = opened.references()
     summary = Summary(POLICY.name, references.id, AS_OF)
     start = time.perf_counter()
-    source = Boots(Fleet(machines, rounds))
+    source = FleetSource(Fleet(machines, rounds))
     for _ in run(source, references=references, policy=POLICY, as_of=AS_OF, jobs=jobs, summary=summary):
         pass
     seconds = time.perf_counter() - start
     peak = peak_mb()
-    few = Boots(Fleet(machines, min(rounds, 4)))
+    few = FleetSource(Fleet(machines, min(rounds, 4)))
     stages = stage_seconds(few.batches(max_rows=BATCH_ROWS, max_bytes=BATCH_BYTES), references)
     return {"seconds": seconds, "peak_mb": peak, "outcomes": dict(summary.outcomes), "stages": stages}
 

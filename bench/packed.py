@@ -6,19 +6,17 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from time import process_time
-from typing import Any, Final, Literal
+from typing import Final
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bench import machine
-from bench.archives import record_batches, write_folder, write_tar
+from bench.archives import write_folder, write_tar
 from bench.baselines import AS_OF, POLICY, learn_into
 from bench.fleet import Fleet
-from bench.memory_source import MemorySource
+from bench.memory_source import FleetSource, MemorySource
 from bench.plan import Plan
 from bench.results import Line, Note
 from pyverify.algorithms import BY_NAME
@@ -27,36 +25,11 @@ from pyverify.baseline.references import References
 from pyverify.baseline.store import Store
 from pyverify.fleet.job import BATCH_BYTES, BATCH_ROWS, Summary, run
 from pyverify.fleet.pack import pack
-from pyverify.fleet.rows import source_schema
 from pyverify.fleet.sources import Source, open_source
 
 _BENCH: Final = "verify_parquet"
 _BOOTS_OF_ONE: Final = 100
 """Boots of each machine of a fleet that repeats itself: three months of daily ones."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Boots:
-    """A fleet as a source that can be packed, made while it is read."""
-
-    fleet: Fleet
-
-    @property
-    def total(self) -> int:
-        return len(self.fleet)
-
-    def progress(self) -> tuple[int, int]:
-        return 0, self.total
-
-    def batches(
-        self, *, max_rows: int = 256, max_bytes: int = 32 << 20, columns: Literal["keys", "files"] | None = None
-    ) -> Iterator[Any]:
-        del max_bytes
-        schema = source_schema(columns)
-        for batch in record_batches(self.fleet.boots(), max_rows):
-            sent = {name: batch.column(name) for name in batch.schema.names}
-            arrays = [sent.get(field.name, pa.nulls(len(batch), field.type)) for field in schema]
-            yield pa.record_batch(arrays, schema=schema)
 
 
 def packed(plan: Plan, folder: Path) -> Iterator[Line | Note]:
@@ -72,7 +45,7 @@ def packed(plan: Plan, folder: Path) -> Iterator[Line | Note]:
         with Store.open(str(store)) as opened:
             references = opened.references()
         references.find([])
-        done = pack([_Boots(fleet)], archive)
+        done = pack([FleetSource(fleet)], archive)
         source = open_source(archive)
         held = MemorySource(list(source.batches(max_rows=BATCH_ROWS, max_bytes=BATCH_BYTES)))
         memory = _job(plan, held, references)

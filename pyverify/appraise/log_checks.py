@@ -21,7 +21,6 @@ from pyverify.appraise.secure_boot_rules import SecureBootRules
 from pyverify.appraise.structure import structure_findings
 from pyverify.evidence.columns import Items, Ragged
 from pyverify.evidence.data_check import DataChecks, check_data
-from pyverify.evidence.gather import distinct_rows
 from pyverify.evidence.scanned import ScannedLogs
 from pyverify.findings import Finding
 
@@ -96,8 +95,12 @@ def check_logs(
         return
     banks = np.where(of_registers, banks | np.uint32(_OF_REGISTERS), banks)
     keys = np.concatenate([digests[rows], banks[rows, None].view(np.uint8)], axis=1)
-    firsts, distinct_of = distinct_rows(keys)
-    first, names = firsts.tolist(), [key.tobytes() for key in keys[firsts]]
+    data, width = keys.tobytes(), keys.shape[1]
+    name_of = [data[at : at + width] for at in range(0, len(data), width)]
+    names = list(dict.fromkeys(name_of))
+    number_of = {name: number for number, name in enumerate(names)}
+    distinct_of = np.fromiter(map(number_of.__getitem__, name_of), np.int64, len(rows))
+    first = np.unique(distinct_of, return_index=True)[1].tolist()
     found = [_kept.get((name, rules)) for name in names]
     by_banks: defaultdict[int, list[int]] = defaultdict(list)
     for distinct, kept in enumerate(found):
