@@ -10,10 +10,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import pyarrow as pa
 
@@ -22,6 +22,7 @@ from bench.archives import record_batches
 from bench.baselines import AS_OF, POLICY, learn_into
 from bench.fleet import Fleet
 from bench.listed_fleet import ListedFleet
+from bench.memory_source import StreamedSource
 from bench.plan import Plan
 from bench.quoted_fleet import QuotedFleet
 from bench.results import DifferentResultsError, Line
@@ -37,25 +38,6 @@ _BENCH: Final = "million"
 _ROUNDS: Final = 100
 _STAGE_ROUNDS: Final = 4
 MEMORY_BAR_MB: Final = 1_000
-
-
-@dataclass(frozen=True)
-class Streamed:
-    """Boots as a source, made while they are read."""
-
-    total: int
-    make: Callable[[int], Iterator[pa.RecordBatch]]
-
-    def progress(self) -> tuple[int, int]:
-        """Nobody looks."""
-        return 0, self.total
-
-    def batches(
-        self, *, max_rows: int = 256, max_bytes: int = 32 << 20, columns: Literal["keys"] | None = None
-    ) -> Iterator[pa.RecordBatch]:
-        """Record batches of at most so many rows."""
-        del max_bytes, columns
-        return self.make(max_rows)
 
 
 @dataclass(frozen=True)
@@ -82,9 +64,9 @@ class Sent:
         else:
             learn_into(store, self.fleet)
 
-    def source(self) -> Streamed:
+    def source(self) -> StreamedSource:
         """All boots."""
-        return Streamed(len(self.fleet), self._batches)
+        return StreamedSource(len(self.fleet), self._batches)
 
     def _batches(self, rows: int) -> Iterator[pa.RecordBatch]:
         if isinstance(self.fleet, QuotedFleet):

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from time import process_time
-from typing import Any, Final, Literal
+from typing import Final
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bench import machine
 from bench.archives import record_batches, write_folder, write_tar
 from bench.baselines import AS_OF, POLICY, learn_into
 from bench.fleet import Fleet
-from bench.memory_source import MemorySource
+from bench.memory_source import MemorySource, StreamedSource
 from bench.plan import Plan
 from bench.results import Line, Note
 from pyverify.algorithms import BY_NAME
@@ -27,42 +27,19 @@ from pyverify.baseline.references import References
 from pyverify.baseline.store import Store
 from pyverify.fleet.job import BATCH_BYTES, BATCH_ROWS, Summary, run
 from pyverify.fleet.pack import pack
-from pyverify.fleet.rows import source_schema
 from pyverify.fleet.sources import Source, open_source
+
+_Work = Callable[[], None]
 
 _BENCH: Final = "verify_parquet"
 _BOOTS_OF_ONE: Final = 100
 """Boots of each machine of a fleet that repeats itself: three months of daily ones."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Boots:
-    """A fleet as a source that can be packed, made while it is read."""
-
-    fleet: Fleet
-
-    @property
-    def total(self) -> int:
-        return len(self.fleet)
-
-    def progress(self) -> tuple[int, int]:
-        return 0, self.total
-
-    def batches(
-        self, *, max_rows: int = 256, max_bytes: int = 32 << 20, columns: Literal["keys", "files"] | None = None
-    ) -> Iterator[Any]:
-        del max_bytes
-        schema = source_schema(columns)
-        for batch in record_batches(self.fleet.boots(), max_rows):
-            sent = {name: batch.column(name) for name in batch.schema.names}
-            arrays = [sent.get(field.name, pa.nulls(len(batch), field.type)) for field in schema]
-            yield pa.record_batch(arrays, schema=schema)
-
-
 def packed(plan: Plan, folder: Path) -> Iterator[Line | Note]:
     """CPU time on one thread of the job from a packed archive, a folder and a tar."""
     boots = plan.boots
-    seconds = {}
+    jobs = []
     for kind, fleet in (
         ("distinct", Fleet(boots, 1)),
         ("repeated", Fleet(max(1, boots // _BOOTS_OF_ONE), _BOOTS_OF_ONE)),
@@ -72,30 +49,32 @@ def packed(plan: Plan, folder: Path) -> Iterator[Line | Note]:
         with Store.open(str(store)) as opened:
             references = opened.references()
         references.find([])
-        done = pack([_Boots(fleet)], archive)
+        done = pack([StreamedSource(len(fleet), partial(record_batches, fleet.boots()))], archive)
         source = open_source(archive)
+        jobs.append(_job(source, references))
         held = MemorySource(list(source.batches(max_rows=BATCH_ROWS, max_bytes=BATCH_BYTES)))
-        memory = _job(plan, held, references)
-        seconds[kind] = _job(plan, source, references)
-        parts = memory + _cpu(plan, lambda at=archive: _read_parquet(at))  # type: ignore[misc]
+        memory = _job(held, references)
         case = f"all-packed-{kind}-{len(fleet)}"
-        yield _line(f"{case}-job", len(fleet) / seconds[kind], "boots/cpu s", "its parts", parts / seconds[kind])
+        yield _beside_parts(plan, f"{case}-job", fleet, jobs[-1], memory, partial(_read_parquet, archive))
         yield from _size(f"{case}-size", fleet, folder, done.packed_bytes)
         if kind == "distinct":
             yield from _others(plan, fleet, folder, references, memory)
-    ratio = seconds["distinct"] / seconds["repeated"]
-    yield _line(f"all-packed-repeated-{boots}-rate", ratio, "times", "distinct logs", ratio)
+    distinct, repeated = _cpu(plan, *jobs)
+    yield _line(f"all-packed-repeated-{boots}-rate", distinct / repeated, "times", "distinct logs", distinct / repeated)
 
 
-def _others(plan: Plan, fleet: Fleet, folder: Path, references: References, memory: float) -> Iterator[Line]:
+def _others(plan: Plan, fleet: Fleet, folder: Path, references: References, memory: _Work) -> Iterator[Line]:
     for kind, write, read in (("folder", write_folder, _read_folder), ("tar", write_tar, _read_file)):
         archive = folder / f"distinct-{kind}"
         write(fleet.boots(), archive)
-        whole = _job(plan, open_source(archive), references)
-        parts = memory + _cpu(plan, lambda read=read, at=archive: read(at))  # type: ignore[misc]
         case = f"all-{kind}-distinct-{len(fleet)}-job"
-        yield _line(case, len(fleet) / whole, "boots/cpu s", "its parts", parts / whole)
+        yield _beside_parts(plan, case, fleet, _job(open_source(archive), references), memory, partial(read, archive))
         shutil.rmtree(archive) if archive.is_dir() else archive.unlink()
+
+
+def _beside_parts(plan: Plan, case: str, fleet: Fleet, job: _Work, *parts: _Work) -> Line:
+    whole, *seconds = _cpu(plan, job, *parts)
+    return _line(case, len(fleet) / whole, "boots/cpu s", "its parts", sum(seconds) / whole)
 
 
 def _size(case: str, fleet: Fleet, folder: Path, size: int) -> Iterator[Line | Note]:
@@ -112,24 +91,25 @@ def _line(case: str, value: float, unit: str, peer: str, ratio: float) -> Line:
     return Line(_BENCH, case, machine.isa(tuple(BY_NAME)), 1, value, unit, peer, ratio)
 
 
-def _job(plan: Plan, source: Source, references: References) -> float:
+def _job(source: Source, references: References) -> _Work:
     def work() -> None:
         forget()
         summary = Summary(POLICY.name, references.id, AS_OF)
         for _ in run(source, references=references, policy=POLICY, as_of=AS_OF, jobs=1, summary=summary):
             pass
 
-    return _cpu(plan, work)
+    return work
 
 
-def _cpu(plan: Plan, work: Callable[[], None]) -> float:
-    """The least CPU time of some runs: others on the machine only ever add."""
-    taken = []
+def _cpu(plan: Plan, *works: _Work) -> list[float]:
+    """The least CPU time of some runs of each, taken in turn: others on the machine only ever add."""
+    least = [math.inf] * len(works)
     for _ in range(plan.short_samples):
-        start = process_time()
-        work()
-        taken.append(process_time() - start)
-    return min(taken)
+        for number, work in enumerate(works):
+            start = process_time()
+            work()
+            least[number] = min(least[number], process_time() - start)
+    return least
 
 
 def _read_parquet(path: Path) -> None:

@@ -530,3 +530,33 @@ typedef struct {
 int pv_ima_check(const uint8_t *blob, const int64_t *offsets, uint64_t n_lists, const pv_ima_list *lists,
                  const pv_ima_entry *entries, uint64_t n_entries, const uint32_t *set_of, const pv_ima_sets *sets,
                  uint8_t *outcomes, uint32_t *members);
+
+/* Why a block of a tar is not the header of a member. */
+enum pv_tar_fault {
+  PV_TAR_OK = 0,
+  PV_TAR_ZEROS = 1,      /* all zeros: the end of the archive */
+  PV_TAR_DAMAGED = 2,    /* its sum is not what it says */
+  PV_TAR_NOT_OCTAL = 3,  /* the size is no number */
+  PV_TAR_IMPOSSIBLE = 4, /* the size is negative, or more than any file has */
+};
+
+/* The longest path of a header, with the zero byte at its end. */
+#define PV_TAR_PATH 257
+
+/* One row a header. */
+typedef struct {
+  uint64_t at;        /* where it begins */
+  uint64_t size;      /* of the data that follow */
+  uint64_t path_at;   /* of its path in `paths` */
+  uint32_t path_size; /* without the zero byte */
+  uint8_t kind;       /* the type flag */
+  uint8_t fault;      /* enum pv_tar_fault; where it is set there is no path, and the size means nothing */
+  uint8_t plain;      /* 1: a regular file, or of a kind that has no data, which says by itself where the next one is */
+} pv_tar_header;
+
+/* Reads headers of a tar from bytes[at] on, of `size` bytes in all: each where the data of the one before end, until one is
+ * not plain, or the bytes or the capacity are at an end. The data of the last one may go past the bytes.
+ *   headers  `capacity` rows, of which *n_headers are written
+ *   paths    room for PV_TAR_PATH bytes a row: the paths one after the other, a zero byte after each */
+int pv_tar_headers(const uint8_t *bytes, uint64_t size, uint64_t at, pv_tar_header *headers, uint64_t capacity,
+                   uint64_t *n_headers, uint8_t *paths);

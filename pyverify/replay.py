@@ -12,7 +12,7 @@ import numpy.typing as npt
 from pyverify import _native
 from pyverify.algorithms import BY_NAME, mask_of
 from pyverify.errors import UsageError
-from pyverify.evidence.columns import Ragged
+from pyverify.evidence.columns import Items, Ragged, Repeated
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +36,10 @@ class Replayed:
         return usable
 
 
-def replay(
-    logs: Ragged | Sequence[bytes] | Any, banks: Sequence[str] | None = None, isa: str | None = None
-) -> Replayed:
+def replay(logs: Items | Sequence[bytes] | Any, banks: Sequence[str] | None = None, isa: str | None = None) -> Replayed:
     """Replays a batch of logs: a list of bytes, a :class:`Ragged`, or a pyarrow array of any binary layout.
+
+    Of a :class:`Repeated` batch each of what is distinct is replayed once.
 
     Args:
         logs: the logs, one an item.
@@ -49,6 +49,9 @@ def replay(
     Raises:
         UsageError: an unknown bank or variant.
     """
+    if isinstance(logs, Repeated):
+        of_each = replay(logs.distinct, banks, isa)
+        return Replayed(of_each.logs[logs.item_of], {bank: of[logs.item_of] for bank, of in of_each.values.items()})
     if not isinstance(logs, Ragged):
         try:
             logs = Ragged.of(list(logs)) if isinstance(logs, (list, tuple)) else Ragged.from_arrow(logs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import random
 from collections.abc import Callable
@@ -10,14 +11,18 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from conftest import DATA
 
 from pyverify.appraise import log_checks
+from pyverify.appraise.appraisal import verify_batches
 from pyverify.appraise.finding_columns import FindingColumns
+from pyverify.appraise.policy import Policy
 from pyverify.appraise.rows import evidence_ids, log_digests
 from pyverify.appraise.secure_boot_rules import SecureBootRules
+from pyverify.baseline.references import References
 from pyverify.errors import UsageError
 from pyverify.evidence.bundle import Evidence, evidence_batch
-from pyverify.evidence.columns import Ragged, evidence_schema
+from pyverify.evidence.columns import Ragged, Repeated, evidence_schema, items_of
 from pyverify.evidence.gather import distinct_rows, slices
 from pyverify.evidence.scanned import ScannedLogs
 
@@ -83,6 +88,8 @@ def test_distinct_rows_stand_for_all(kinds: int) -> None:
     assert kinds > 3 or len(examples) == len(np.unique(table, axis=0))
     none, of_none = distinct_rows(table[:0])
     assert len(none) == len(of_none) == 0
+    alike, of_alike = distinct_rows(table[:, :0])
+    assert alike.tolist() == [0] and not of_alike.any() and len(of_alike) == len(table)
 
 
 def test_no_slices_are_an_empty_batch() -> None:
@@ -93,6 +100,47 @@ def test_no_slices_are_an_empty_batch() -> None:
 def test_items_are_listed_as_they_are_indexed() -> None:
     items = Ragged.of([b"one", None, b"", b"three"])
     assert items.to_list() == [items[i] for i in range(4)] == [b"one", b"", b"", b"three"]
+
+
+def _dictionary_of(values: list[bytes | None], numbers: list[int | None], index: pa.DataType, of: pa.DataType) -> Any:
+    return pa.DictionaryArray.from_arrays(pa.array(numbers, index), pa.array(values, of))
+
+
+@pytest.mark.parametrize("of", [pa.binary(), pa.large_binary()])
+@pytest.mark.parametrize("index", [pa.int8(), pa.uint16(), pa.int64()])
+def test_the_items_of_a_dictionary_are_laid_out_once_each(index: pa.DataType, of: pa.DataType) -> None:
+    # Two equal values, one that is empty, one that is null, one that nobody has; a row that is null.
+    values = [b"one", b"nobody's", b"one", b"", None, b"two"]
+    whole = _dictionary_of(values, [0, 5, None, 2, 3, 4, 0, 0], index, of)
+    for array in (whole, whole.slice(2, 5), whole.slice(2, 1), whole.slice(3, 1), whole.slice(0, 0)):
+        items, plain = items_of(array), Ragged.from_arrow(array)
+        wanted = array.to_pylist()
+        assert isinstance(items, Repeated)
+        assert [items[i] for i in range(len(items))] == [item or b"" for item in wanted] == plain.to_list()
+        assert items.present.tolist() == [item is not None for item in wanted] == plain.present.tolist()
+        assert items.sizes.tolist() == plain.sizes.tolist()
+        assert b"nobody's" not in items.distinct.to_list()
+        assert (log_digests(items) == log_digests(plain)).all()
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_logs_of_a_dictionary_are_appraised_as_they_are_one_by_one(damaged: bool) -> None:
+    log = DATA.joinpath("kat_log.bin").read_bytes()
+    other = log[:-3] if damaged else log.replace(log[-8:], b"changed!")
+    values: list[bytes | None] = [log, b"unused", bytes(log), other, b"", None, b"no log"]
+    numbers = [0, 3, 2, None, 4, 5, 0, 6, 3, 2]
+    names = [f"m{row}" for row in range(len(numbers))]
+    logs = _dictionary_of(values, numbers, pa.int32(), pa.large_binary())
+
+    def verdicts(event_log: Any, policy: str) -> list[dict[str, Any]]:
+        log_checks.forget()
+        batch = pa.record_batch({"machine": names, "boot": ["b"] * len(names), "event_log": event_log})
+        as_of = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+        found = verify_batches([batch], references=References.of([]), policy=Policy.preset(policy), as_of=as_of)
+        return [row for of_batch in found for row in of_batch.to_pylist()]
+
+    for policy in ("log-only", "archive"):
+        assert verdicts(logs, policy) == verdicts(logs.dictionary_decode(), policy)
 
 
 def test_each_log_of_a_batch_has_its_own_findings_and_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from source_archives import Tree, faults, make, make_folder, read
 
 from pyverify.fleet import folder as folder_module
 from pyverify.fleet import limits
+from pyverify.fleet.evidence_json import parse_evidence_json
 from pyverify.fleet.sources import open_source
 
 LOG = "binary_bios_measurements"
@@ -233,6 +234,20 @@ def test_evidence_json_that_is_fine(archive: Path) -> None:
     for text in ('{"boot_seq": null, "x": {"a": {"a": 1}}}', '{"collected_at": "2026-11-01t00:00:00.123456789z"}'):
         (archive / "m" / "bad" / "evidence.json").write_text(text)
         assert [code for _, _, code in faults(archive)] == [None] * 3
+
+
+@pytest.mark.parametrize("seq", ["0", "7", "9" * 18, "9" * 19, "07", "-1", "1.0"])
+@pytest.mark.parametrize(
+    "time", ["2026-11-01T00:00:00Z", "2026-02-30T00:00:00Z", "2026-11-01T24:00:00Z", "0000-01-01T00:00:00Z"]
+)
+def test_the_usual_evidence_json_is_read_as_any_other(seq: str, time: str) -> None:
+    found = []
+    for form in ('{"boot_seq": %s, "collected_at": "%s"}', '{"boot_seq": %s, "collected_at": "%s" }'):
+        try:
+            found.append(str(parse_evidence_json((form % (seq, time)).encode())))
+        except ValueError as error:
+            found.append(str(error))
+    assert found[0] == found[1]
 
 
 def test_a_fault_keeps_the_order_of_boots(archive: Path) -> None:

@@ -75,3 +75,5 @@ from pyverify._native.quote import verify_signatures as verify_signatures
 from pyverify._native.seek import NO_PREFIX as NO_PREFIX
 from pyverify._native.seek import seek as seek
 from pyverify._native.seek import trace as trace
+from pyverify._native.tar import TAR_FAULTS as TAR_FAULTS
+from pyverify._native.tar import tar_headers as tar_headers

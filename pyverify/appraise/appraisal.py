@@ -40,7 +40,7 @@ from pyverify.baseline.model import Accepted
 from pyverify.baseline.references import References
 from pyverify.errors import UsageError
 from pyverify.evidence.bundle import Evidence, evidence_batch
-from pyverify.evidence.columns import Ragged
+from pyverify.evidence.columns import Items, Ragged, items_of
 from pyverify.evidence.ima import PCR as IMA_PCR
 from pyverify.findings import Finding, Severity
 from pyverify.replay import Replayed, replay
@@ -128,7 +128,7 @@ class Appraisal:
         self.judged_as: JudgedLogs | None = None
         self.comparison: Comparison | None = None
         self.ima = ImaJudgement.nothing(self.n)
-        self.logs = Ragged.from_arrow(self.batch.column("event_log"))
+        self.logs = items_of(self.batch.column("event_log"))
         self.digests = log_digests(self.logs)
         self.ids = evidence_ids(self.batch, self.logs.present, self.digests)
         self.machines = [name or "" for name in self.batch.column("machine").to_pylist()]
@@ -139,7 +139,7 @@ class Appraisal:
     def verdicts(self) -> pa.RecordBatch:
         """All steps, in the order in which findings read best."""
         unreadable = row_faults(self.batch, self.findings)
-        empty = ~unreadable & (np.diff(self.logs.offsets) == 0)
+        empty = ~unreadable & (self.logs.sizes == 0)
         self.findings.add_to_all(
             np.flatnonzero(empty),
             Finding("log.absent", Severity.INFO, "no event log, or an empty one: nothing says what was booted"),
@@ -240,7 +240,7 @@ class Appraisal:
             learned = np.where(learned == 0, sent.banks, learned)
         return learned & allowed
 
-    def _replay(self, logs: Ragged, banks: npt.NDArray[np.uint32]) -> Replayed:
+    def _replay(self, logs: Items, banks: npt.NDArray[np.uint32]) -> Replayed:
         """Only banks that some row is compared in or quoted in are replayed; other logs are still read for faults.
 
         Beside an IMA list a log is replayed too: its boot_aggregate is of these PCRs, and the list may be learned.

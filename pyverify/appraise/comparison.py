@@ -22,7 +22,7 @@ from pyverify.appraise.superseded import HeldPcr
 from pyverify.appraise.variation import is_variation
 from pyverify.baseline.references import References
 from pyverify.evidence.ccel import CCEL_REGISTERS, mr_mask
-from pyverify.evidence.columns import Ragged
+from pyverify.evidence.columns import Items
 from pyverify.evidence.eventlog import EventLog
 from pyverify.findings import Finding, Severity
 
@@ -192,7 +192,7 @@ class Comparison:
         return anywhere
 
     def explain(
-        self, logs: Ragged, digests: npt.NDArray[np.uint8], pcrs: PcrValues, findings: FindingColumns
+        self, logs: Items, digests: npt.NDArray[np.uint8], pcrs: PcrValues, findings: FindingColumns
     ) -> StageValues:
         """Looks at the events of the rows that differ: allowed variations differ no more, the rest is not trusted.
 

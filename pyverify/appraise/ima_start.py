@@ -8,12 +8,12 @@ import pyarrow as pa
 from pyverify.appraise.comparison import PcrValues
 from pyverify.appraise.judged_logs import JudgedLogs
 from pyverify.appraise.rows import has_values
-from pyverify.evidence.columns import Ragged
+from pyverify.evidence.columns import Items
 from pyverify.evidence.log_kinds import transcode
 from pyverify.replay import replay
 
 
-def values_at_start(batch: pa.RecordBatch, logs: Ragged, judged_as: JudgedLogs, pcrs: PcrValues) -> PcrValues:
+def values_at_start(batch: pa.RecordBatch, logs: Items, judged_as: JudgedLogs, pcrs: PcrValues) -> PcrValues:
     """What a boot_aggregate may be made of, in the banks of ``pcrs``, which are the values of the whole logs.
 
     Logs of measurement registers have none. A log with a userspace log behind it is replayed without that.

@@ -13,7 +13,7 @@ from pyverify.appraise.finding_columns import FindingColumns
 from pyverify.appraise.rows import has_values
 from pyverify.errors import EvidenceError
 from pyverify.evidence.cel import Register
-from pyverify.evidence.columns import Ragged
+from pyverify.evidence.columns import Items, Ragged
 from pyverify.evidence.log_kinds import Transcoded, transcode
 from pyverify.findings import Finding, Severity
 
@@ -27,7 +27,7 @@ class JudgedLogs:
     read; the reason is among their findings. ``has_userspace`` is bool of shape [n].
     """
 
-    logs: Ragged
+    logs: Items
     digests: npt.NDArray[np.uint8]
     of_registers: npt.NDArray[np.bool_]
     broken: npt.NDArray[np.bool_]
@@ -36,7 +36,7 @@ class JudgedLogs:
 
 def judged_logs(
     batch: pa.RecordBatch,
-    logs: Ragged,
+    logs: Items,
     digests: npt.NDArray[np.uint8],
     ignored: npt.NDArray[np.bool_],
     findings: FindingColumns,
@@ -51,6 +51,8 @@ def judged_logs(
         findings: where the reasons of broken rows and the notes of others go.
     """
     n = len(batch)
+    if not (has_values(batch, "event_log_kind") or has_values(batch, "userspace_log")):
+        return JudgedLogs(logs, digests, *np.zeros((3, n), np.bool_))
     kinds = batch.column("event_log_kind").to_pylist() if has_values(batch, "event_log_kind") else [None] * n
     userspace = (
         Ragged.from_arrow(batch.column("userspace_log"))

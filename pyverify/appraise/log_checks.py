@@ -19,7 +19,7 @@ from pyverify.appraise.decodable import undecodable_findings
 from pyverify.appraise.secure_boot import secure_boot_findings
 from pyverify.appraise.secure_boot_rules import SecureBootRules
 from pyverify.appraise.structure import structure_findings
-from pyverify.evidence.columns import Ragged
+from pyverify.evidence.columns import Items, Ragged
 from pyverify.evidence.data_check import DataChecks, check_data
 from pyverify.evidence.scanned import ScannedLogs
 from pyverify.findings import Finding
@@ -72,7 +72,7 @@ def forget() -> None:
 
 
 def check_logs(
-    logs: Ragged,
+    logs: Items,
     digests: npt.NDArray[np.uint8],
     banks: npt.NDArray[np.uint32],
     of_registers: npt.NDArray[np.bool_],
@@ -95,9 +95,11 @@ def check_logs(
         return
     banks = np.where(of_registers, banks | np.uint32(_OF_REGISTERS), banks)
     keys = np.concatenate([digests[rows], banks[rows, None].view(np.uint8)], axis=1)
-    number_of: dict[bytes, int] = {}
-    distinct_of = np.array([number_of.setdefault(key.tobytes(), len(number_of)) for key in keys])
-    names = list(number_of)
+    data, width = keys.tobytes(), keys.shape[1]
+    name_of = [data[at : at + width] for at in range(0, len(data), width)]
+    names = list(dict.fromkeys(name_of))
+    number_of = {name: number for number, name in enumerate(names)}
+    distinct_of = np.fromiter(map(number_of.__getitem__, name_of), np.int64, len(rows))
     first = np.unique(distinct_of, return_index=True)[1].tolist()
     found = [_kept.get((name, rules)) for name in names]
     by_banks: defaultdict[int, list[int]] = defaultdict(list)

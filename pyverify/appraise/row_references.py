@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pyverify.appraise.finding_columns import FindingColumns
 from pyverify.baseline.acceptable import is_acceptable
@@ -60,9 +61,8 @@ class RowReferences:
         active = np.zeros(len(known), np.bool_)
         active[known] = self._references.active[self.baseline[known]]
         learned_from = self._references.columns.field("evidence_id").take(self.index)
-        here = np.fromiter(
-            (a == b for a, b in zip(learned_from.to_pylist(), self._ids, strict=True)), np.bool_, len(self.known)
-        )
+        is_here = pc.fill_null(pc.equal(learned_from, pa.array(self._ids, learned_from.type)), False)
+        here = np.asarray(is_here.to_numpy(zero_copy_only=False), np.bool_)
         notes = (
             (
                 judgeable & ~known,

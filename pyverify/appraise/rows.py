@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from itertools import pairwise
 from typing import Any, Final
 
@@ -16,7 +15,7 @@ from pyverify.algorithms import BY_NAME
 from pyverify.appraise.finding_columns import FindingColumns
 from pyverify.appraise.verdict import FAULT_TYPE, SOURCE_TYPE
 from pyverify.errors import UsageError
-from pyverify.evidence.columns import NAME_PATTERN, Ragged, evidence_schema
+from pyverify.evidence.columns import NAME_PATTERN, Items, Ragged, Repeated, evidence_schema
 from pyverify.evidence.times import NO_TIME, existing_times
 from pyverify.findings import CODES, Finding, Severity
 
@@ -95,8 +94,10 @@ def row_faults(batch: pa.RecordBatch, findings: FindingColumns) -> npt.NDArray[n
     return unreadable
 
 
-def log_digests(logs: Ragged) -> npt.NDArray[np.uint8]:
+def log_digests(logs: Items) -> npt.NDArray[np.uint8]:
     """SHA-256 of each log: uint8 of shape [n, 32]."""
+    if isinstance(logs, Repeated):
+        return log_digests(logs.distinct)[logs.item_of]
     return _native.hash_messages(BY_NAME["sha256"].index, logs.blob, logs.offsets)
 
 
@@ -107,16 +108,15 @@ def evidence_ids(batch: pa.RecordBatch, present: npt.NDArray[np.bool_], digests:
     What is hashed: for each column of evidence that was sent, its name, how many byte strings it has, and the SHA-256
     of each; for one that is absent in a list, nothing but a mark.
     """
-    facts: list[list[bytes]] = [[] for _ in range(len(batch))]
+    facts = [b""] * len(batch)
     for name in _EVIDENCE_COLUMNS:
         if not has_values(batch, name):
             continue
         tag = name.encode() + b"\0"
         known = _words(*_marked(present, digests)) if name == "event_log" else _digests(batch.column(name))
-        for fact, words in zip(facts, known, strict=True):
-            if words != _ABSENT:
-                fact.append(tag + words)
-    return [hashlib.sha256(b"".join(fact)).digest() for fact in facts]
+        facts = [fact if words == _ABSENT else fact + tag + words for fact, words in zip(facts, known, strict=True)]
+    ids = log_digests(Ragged.of([*facts])).tobytes()
+    return [ids[at : at + 32] for at in range(0, len(ids), 32)]
 
 
 def _digests(column: Any) -> list[bytes]:

@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import repeat
 from pathlib import Path
 from typing import Self, TypeAlias
 
@@ -210,13 +211,11 @@ class References:
 
     def find_cohorts(self, machines: Sequence[str]) -> npt.NDArray[np.int64]:
         """The row of the active baseline of each machine's cohort, -1 where there is none."""
-        row_of = self._cohort_row_of
-        return np.fromiter((row_of.get(machine, -1) for machine in machines), np.int64, len(machines))
+        return _looked_up(self._cohort_row_of, machines)
 
     def find(self, machines: Sequence[str]) -> npt.NDArray[np.int64]:
         """The baseline row of each machine, its own or its cohort's, -1 where there is none."""
-        row_of = self._row_of
-        return np.fromiter((row_of.get(machine, -1) for machine in machines), np.int64, len(machines))
+        return _looked_up(self._row_of, machines)
 
     @cached_property
     def active(self) -> npt.NDArray[np.bool_]:
@@ -397,3 +396,8 @@ class References:
         sets = self._sets[bank]
         first, last = sets.set_at[PCRS * profile + pcr : PCRS * profile + pcr + 2]
         return sets.allowed[sets.members[int(first)]].tobytes() if last > first else None
+
+
+def _looked_up(row_of: Mapping[str, int], names: Sequence[str]) -> npt.NDArray[np.int64]:
+    """The row of each name, -1 where it has none."""
+    return np.fromiter(map(row_of.get, names, repeat(-1)), np.int64, len(names))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +32,11 @@ class Ragged:
 
     def __getitem__(self, index: int) -> bytes:
         return self.blob[self.offsets[index] : self.offsets[index + 1]].tobytes()
+
+    @property
+    def sizes(self) -> npt.NDArray[np.int64]:
+        """Bytes of each item: int64 of shape [n]."""
+        return np.diff(self.offsets)
 
     def to_list(self) -> list[bytes]:
         """All items; those that were not sent are empty."""
@@ -78,6 +83,54 @@ class Ragged:
             if np.any(np.diff(offsets)[~present]):
                 return cls.of([item if item is None else bytes(item) for item in array.to_pylist()])
         return cls(blob, offsets, present)
+
+
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """A ragged batch of which items are known to be equal: item ``i`` is ``distinct[item_of[i]]``.
+
+    ``item_of`` is int64 of shape [n]. What is distinct may hold equal items too; nothing rests on that it does not.
+    """
+
+    distinct: Ragged
+    item_of: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.item_of)
+
+    def __getitem__(self, index: int) -> bytes:
+        return self.distinct[int(self.item_of[index])]
+
+    @property
+    def present(self) -> npt.NDArray[np.bool_]:
+        """As of a :class:`Ragged`."""
+        return self.distinct.present[self.item_of]
+
+    @property
+    def sizes(self) -> npt.NDArray[np.int64]:
+        """Bytes of each item: int64 of shape [n]."""
+        return self.distinct.sizes[self.item_of]
+
+    @classmethod
+    def from_dictionary(cls, array: Any) -> Self:
+        """The items of a pyarrow dictionary array, of whose values those that are there are laid out, once each."""
+        import pyarrow as pa
+
+        numbers = array.indices.cast(pa.int64()).fill_null(-1).to_numpy()
+        used, item_of = np.unique(numbers, return_inverse=True)
+        return cls(Ragged.from_arrow(array.dictionary.take(pa.array(used, mask=used < 0))), item_of)
+
+
+Items: TypeAlias = Ragged | Repeated
+
+
+def items_of(array: Any) -> Items:
+    """The items of a pyarrow array of any binary layout, those of a dictionary once each."""
+    import pyarrow as pa
+
+    if isinstance(array, pa.Array) and pa.types.is_dictionary(array.type):
+        return Repeated.from_dictionary(array)
+    return Ragged.from_arrow(array)
 
 
 def evidence_schema() -> Any:

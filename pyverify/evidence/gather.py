@@ -73,6 +73,8 @@ def distinct_rows(table: npt.NDArray[Any]) -> tuple[Places, Places]:
     Rows are compared byte for byte; of those that are equal, some may be given more than once.
     """
     n, size = len(table), int(np.prod(table.shape[1:])) * table.itemsize
+    if not size:
+        return np.zeros(min(n, 1), np.int64), np.zeros(n, np.int64)
     blob = np.ascontiguousarray(table).view(np.uint8).reshape(-1)
     rows = Ragged(blob, np.arange(n + 1, dtype=np.int64) * size, np.ones(n, np.bool_))
     first, row_of = np.unique(first_equal(rows), return_inverse=True)

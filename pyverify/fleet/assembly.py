@@ -37,6 +37,12 @@ class Assembly:
                     raise ArchiveError(
                         f"{self._file}: more than {limits.MEMBERS} members; split it, or pack as Parquet"
                     )
+                above, _, last = item[0].rpartition("/")
+                known = recognise(last) if above == self._folder else None
+                if known is not None and self._boot is not None:
+                    # What is wrong with the path, if anything, was said of the boot when it began.
+                    self._add(self._boot, known, last, item)
+                    continue
                 found = _member_of(item[0])
                 if found is None:
                     continue

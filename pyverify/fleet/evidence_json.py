@@ -12,6 +12,11 @@ _RFC3339: Final = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ]([0-9]{2}:[0-9]{2}:[0-9]{2})(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})"
 )
 _BOOT_SEQ_END: Final = 1 << 63
+_USUAL: Final = re.compile(
+    rb'\{"boot_seq": ?(0|[1-9][0-9]{0,17}), ?"collected_at": ?"'
+    rb'([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})Z"\}[ \t\n\r]*'
+)
+"""How nearly all collectors write it: read strictly, these very bytes come to the same two values."""
 
 
 def parse_evidence_json(data: bytes) -> tuple[int | None, datetime | None]:
@@ -20,6 +25,9 @@ def parse_evidence_json(data: bytes) -> tuple[int | None, datetime | None]:
     Raises:
         ValueError: it is not strict JSON or a value is of the wrong type; the message says which and why.
     """
+    usual = _USUAL.fullmatch(data)
+    if usual is not None:
+        return int(usual[1]), _time(f"{usual[2].decode()}+00:00")
     found = decode(data)
     if not isinstance(found, dict):
         raise ValueError('must be an object such as {"boot_seq": 7}')
@@ -47,7 +55,11 @@ def _collected_at(value: object) -> datetime | None:
         raise ValueError("collected_at must be an RFC 3339 time with its zone, such as 2026-11-01T08:00:00Z")
     day, clock, fraction, zone = match.groups()
     fraction = (fraction or "")[:7]  # the column counts microseconds
+    return _time(f"{day}T{clock}{fraction}{zone.upper()}")
+
+
+def _time(text: str) -> datetime:
     try:
-        return datetime.fromisoformat(f"{day}T{clock}{fraction}{zone.upper()}").astimezone(UTC)
+        return datetime.fromisoformat(text).astimezone(UTC)
     except (ValueError, OverflowError):
         raise ValueError("collected_at is no time that exists") from None

@@ -77,7 +77,6 @@ class Boot:
 
     __slots__ = (
         "_quotes",
-        "_seen",
         "boot",
         "boot_seq",
         "code",
@@ -107,7 +106,6 @@ class Boot:
         self.collected_at: datetime | None = None
         self.code: str | None = None
         self.hint: str | None = None
-        self._seen: set[Member] = set()
         self._quotes: set[int] = set()
         if not is_good:
             which = "boot" if has_name else "machine"
@@ -122,12 +120,11 @@ class Boot:
 
     def admit(self, member: Member, name: str) -> bool:
         """Note that a member is there; whether its bytes are wanted."""
-        if member in self._seen:
+        if member in self.names:
             self.fail("evidence.duplicate", f"{name} is there twice; which one is meant cannot be told")
             if member == EVIDENCE:
                 self.members.pop(EVIDENCE, None)
             return False
-        self._seen.add(member)
         self.names[member] = name
         if member.column == "quotes":
             self._quotes.add(member.number)

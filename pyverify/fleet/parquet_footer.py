@@ -122,7 +122,10 @@ class _Reader:
         return range(size)
 
     def _byte(self) -> int:
-        return self._take(1)[0]
+        if self._at >= len(self._data):
+            raise FooterError("it ends early")
+        self._at += 1
+        return self._data[self._at - 1]
 
     def _take(self, size: int) -> bytes:
         if size > len(self._data) - self._at:

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from pyverify.appraise.verdict import FAULT_TYPE, SOURCE_TYPE
 from pyverify.errors import ArchiveError, UsageError
-from pyverify.evidence.columns import SCHEMA_VERSION, evidence_schema
+from pyverify.evidence.columns import SCHEMA_VERSION, Ragged, evidence_schema
 from pyverify.fleet.members import AK_CERT, EK_CERT, EVENT_LOG, EVIDENCE, QUOTE_PARTS, USERSPACE_LOG, Boot, Member
 
 KEYS: Final = "keys"
@@ -112,8 +112,18 @@ def _batch(boots: list[Boot], columns: str | None) -> Any:
 
 
 def _evidence(boots: list[Boot]) -> dict[str, Any]:
+    sent = set().union(*[boot.members for boot in boots])
+    parts = {member.column for member in sent}
+
     def column(member: Member, arrow_type: Any) -> Any:
-        return pa.array([boot.members.get(member) for boot in boots], arrow_type)
+        if member not in sent:
+            return pa.nulls(len(boots), arrow_type)
+        items = [boot.members.get(member) for boot in boots]
+        return _joined(items) if arrow_type == pa.large_binary() else pa.array(items, arrow_type)
+
+    def lists(name: str, of: Callable[[Boot], _Rows]) -> Any:
+        arrow_type = schema.field(name).type
+        return _lists([of(boot) for boot in boots], arrow_type) if name in parts else pa.nulls(len(boots), arrow_type)
 
     schema = evidence_schema()
     return {
@@ -121,11 +131,19 @@ def _evidence(boots: list[Boot]) -> dict[str, Any]:
         "event_log": column(EVENT_LOG, pa.large_binary()),
         "event_log_kind": pa.nulls(len(boots), pa.string()),
         "userspace_log": column(USERSPACE_LOG, pa.large_binary()),
-        "ima": _lists([_ima_of(boot) for boot in boots], schema.field("ima").type),
-        "quotes": _lists([_quotes_of(boot) for boot in boots], schema.field("quotes").type),
+        "ima": lists("ima", _ima_of),
+        "quotes": lists("quotes", _quotes_of),
         "ak_cert": column(AK_CERT, pa.binary()),
         "ek_cert": column(EK_CERT, pa.binary()),
     }
+
+
+def _joined(items: list[bytes | None]) -> Any:
+    """A large_binary column, laid out at once: Arrow lets it grow, and copies a batch of logs twice for that."""
+    ragged = Ragged.of(items)
+    present = None if ragged.present.all() else pa.array(ragged.present).buffers()[1]
+    buffers = [present, pa.py_buffer(ragged.offsets), pa.py_buffer(ragged.blob)]
+    return pa.Array.from_buffers(pa.large_binary(), len(items), buffers)
 
 
 _Rows = list[tuple[Any, ...]]

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any, Literal, TypeVar
+from collections.abc import Iterator
+from typing import Any, Literal
 
 from pyverify.errors import ArchiveError
 from pyverify.fleet import rows
 from pyverify.fleet.assembly import Assembly, Item
 from pyverify.fleet.places import Place, size_of
 from pyverify.fleet.streams import Stream
-from pyverify.fleet.tar import BLOCK, TarError, TarReader, is_tar_header
-
-_T = TypeVar("_T")
+from pyverify.fleet.tar import BLOCK, TarReader, is_tar_header
 
 
 class TarSource:
@@ -55,22 +53,11 @@ class TarSource:
         except OSError as error:
             raise ArchiveError(f"{self._path}: cannot be opened ({error.strerror}); check its permissions") from error
         try:
-            reader = TarReader(stream.reader, can_seek=stream.can_seek)
-
-            def read() -> bytes:
-                return self._checked(reader.read)
-
-            while (entry := self._checked(reader.next)) is not None:
-                yield entry.path, entry.size, entry.trouble, read
+            reader = TarReader(stream.reader, name=str(self._path), can_seek=stream.can_seek)
+            read = reader.read
+            while (entry := reader.next()) is not None:
+                yield (*entry, read)
         finally:
             self._done = stream.position
             self._stream = None
             stream.close()
-
-    def _checked(self, call: Callable[[], _T]) -> _T:
-        try:
-            return call()
-        except TarError as error:
-            raise ArchiveError(f"{self._path}: the tar {error}; copy or pack it again") from error
-        except OSError as error:
-            raise ArchiveError(f"{self._path}: cannot be read ({error.strerror}); copy it again") from error

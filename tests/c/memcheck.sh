@@ -17,4 +17,5 @@ check test_threads $data/kat_log.bin $data/quotes/ecdsa_p256 $data/ima/custom.bi
 check test_faults $data/kat_log.bin
 check test_truncate $data/kat_log.bin
 check test_hunt $data/kat_log.bin
+check test_tar
 check test_ima $data/ima/ima-buf.binary

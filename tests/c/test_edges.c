@@ -43,6 +43,8 @@ static void test_nothing(void) {
   CHECK(pv_ima_mismatch(NULL, at, 0, NULL, NULL, 0, SHA256, NULL, NULL, 0, SIZE, NULL) == PV_OK, "pv_ima_mismatch");
   CHECK(pv_ima_chains(0, NULL, NULL, 0, 10, SHA256, NULL, NULL, 0, SIZE, SIZE, chain_at, NULL, 0) == PV_OK, "pv_ima_chains");
   CHECK(pv_collect(NULL, 0, NULL, NULL, 0, NULL, 0) == PV_OK, "pv_collect");
+  n = 9;
+  CHECK(pv_tar_headers(NULL, 0, 0, NULL, 0, &n, NULL) == PV_OK && n == 0, "pv_tar_headers");
   uint64_t n_slots = pv_index_slots(0), *slots = (uint64_t *)(void *)block(n_slots * sizeof *slots);
   CHECK(pv_index(NULL, at, 0, KEY, slots, n_slots) == PV_OK, "pv_index");
   const pv_ima_sets sets = {.path_at = at, .key = KEY, .slots = slots, .n_slots = n_slots};
