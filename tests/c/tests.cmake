@@ -6,7 +6,7 @@ set(quote_kinds rsassa rsapss ecdsa_p256 ecdsa_p384 sm2)
 
 if(PV_FUZZ)  # tests/fuzz runs them, and has their seeds
   target_compile_options(pvcore PRIVATE -fsanitize=fuzzer-no-link)
-  foreach(name eventlog ima quote hunt lookup lanes)
+  foreach(name eventlog ima quote hunt lookup lanes tar)
     add_executable(fuzz_${name} tests/c/fuzz_${name}.c)
     target_compile_options(fuzz_${name} PRIVATE -fsanitize=fuzzer)
     target_link_options(fuzz_${name} PRIVATE -fsanitize=fuzzer)

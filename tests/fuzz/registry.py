@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import tarfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final
@@ -80,6 +81,14 @@ def _lookup_seeds() -> Iterator[bytes]:
         yield b"\1" + (bytes([number, 60]) + steps + bytes(range(30))) * 2 + bytes(200)
 
 
+def _tar_seeds() -> Iterator[bytes]:
+    from source_archives import tar_bytes
+
+    small = {"m1/b1": {"evidence.json": b"{}", "ak.pub": b"key", "quote.msg": b"m" * 600}}
+    for form in (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT):
+        yield bytes([1, 8, 0]) + tar_bytes(small, format=form)
+
+
 C_TARGETS: Final[dict[str, tuple[Callable[[], Iterable[bytes]], int]]] = {
     "eventlog": (_log_seeds, 32768),
     "ima": (_ima_seeds, 16384),
@@ -87,6 +96,7 @@ C_TARGETS: Final[dict[str, tuple[Callable[[], Iterable[bytes]], int]]] = {
     "hunt": (_hunt_seeds, 8192),
     "lookup": (_lookup_seeds, 2048),
     "lanes": (_lane_seeds, 2048),
+    "tar": (_tar_seeds, 8192),
 }
 """Seeds and most bytes by the name of the target: ``tests/c/fuzz_NAME.c``."""
 
