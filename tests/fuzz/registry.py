@@ -96,7 +96,7 @@ C_TARGETS: Final[dict[str, tuple[Callable[[], Iterable[bytes]], int]]] = {
     "hunt": (_hunt_seeds, 8192),
     "lookup": (_lookup_seeds, 2048),
     "lanes": (_lane_seeds, 2048),
-    "tar": (_tar_seeds, 8192),
+    "tar": (_tar_seeds, 16384),
 }
 """Seeds and most bytes by the name of the target: ``tests/c/fuzz_NAME.c``."""
 
