@@ -102,7 +102,7 @@ def more(n_bytes: int) -> str:
 
 def count(number: int, one: str, many: str) -> str:
     """A number of things."""
-    return f"{number:,} {one if number == 1 else many}"
+    return f"{number} {one if number == 1 else many}"
 
 
 def plain(kind: str) -> Callable[[int, bytes], Decoded]:
