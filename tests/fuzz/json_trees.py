@@ -71,7 +71,7 @@ def _change(choose: random.Random, holder: Any, key: Any, other: Any, own: Calla
         case 2:
             holder[key] = choose.choice(ODD)
         case 3 if isinstance(holder[key], str):
-            holder[key] = own(holder[key].encode(), len(holder[key]) + 8).decode(errors="replace")
+            holder[key] = own(holder[key].encode(errors="surrogatepass"), len(holder[key]) + 8).decode(errors="replace")
         case _ if isinstance(holder, list):
             holder.insert(0, other)
         case _:
