@@ -100,6 +100,9 @@ BARS: Final = (
     Bar(
         "its parts ÷ the job", "verify_parquet", r"all-(folder|tar)-.*", "boots/cpu s", least=1 / 1.25, peer="its parts"
     ),
+    Bar(
+        "pyarrow's reading ÷ the job", "verify_parquet", r"all-packed-.*-job", "boots/cpu s", least=0.6, peer="pyarrow"
+    ),
     Bar("times distinct logs", "verify_parquet", r"all-packed-.*-rate", "times", least=5, peer="distinct logs"),
     Bar("signatures + job without quotes ÷ ours", "quotes", r".*-job", "quotes/s", least=1 / 1.1, peer=_APART),
     _forced("sha256", "avx512vl", 136),

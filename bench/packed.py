@@ -58,6 +58,7 @@ def packed(plan: Plan, folder: Path) -> Iterator[Line | Note]:
         yield _beside_parts(plan, f"{case}-job", fleet, jobs[-1], memory, partial(_read_parquet, archive))
         yield from _size(f"{case}-size", fleet, folder, done.packed_bytes)
         if kind == "distinct":
+            yield from _beside_pyarrow(plan, case, fleet, source, jobs[-1], archive)
             yield from _others(plan, fleet, folder, references, memory)
     distinct, repeated = _cpu(plan, *jobs)
     yield _line(f"all-packed-repeated-{boots}-rate", distinct / repeated, "times", "distinct logs", distinct / repeated)
@@ -75,6 +76,14 @@ def _others(plan: Plan, fleet: Fleet, folder: Path, references: References, memo
 def _beside_parts(plan: Plan, case: str, fleet: Fleet, job: _Work, *parts: _Work) -> Line:
     whole, *seconds = _cpu(plan, job, *parts)
     return _line(case, len(fleet) / whole, "boots/cpu s", "its parts", sum(seconds) / whole)
+
+
+def _beside_pyarrow(plan: Plan, case: str, fleet: Fleet, source: Source, job: _Work, archive: Path) -> Iterator[Line]:
+    """Reading as the job does, and the job, beside pyarrow that reads the file and does nothing with it."""
+    reading = partial(_read_source, source)
+    ours, whole, theirs = _cpu(plan, reading, job, partial(_read_parquet, archive))
+    for name, seconds in (("read", ours), ("job", whole)):
+        yield _line(f"{case}-{name}", len(fleet) / seconds, "boots/cpu s", "pyarrow", theirs / seconds)
 
 
 def _size(case: str, fleet: Fleet, folder: Path, size: int) -> Iterator[Line | Note]:
@@ -116,6 +125,11 @@ def _read_parquet(path: Path) -> None:
     with pq.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False) as file:
         for _ in file.iter_batches(batch_size=BATCH_ROWS):
             pass
+
+
+def _read_source(source: Source) -> None:
+    for _ in source.batches(max_rows=BATCH_ROWS, max_bytes=BATCH_BYTES):
+        pass
 
 
 def _read_folder(path: Path) -> None:
