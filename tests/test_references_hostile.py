@@ -82,3 +82,25 @@ NEEDED = ("scope", "id", "version", "state", "profile", "log_banks", "quoted_ban
 def test_a_snapshot_that_lacks_something_is_refused(change):
     with pytest.raises(ReferencesError):
         rewritten(change)
+
+
+def test_an_offset_of_no_lists_that_is_past_the_values_is_refused():
+    """Arrow finds it valid, as no list begins there, and would end the process where it is looked at."""
+    with pa.ipc.open_file(pa.BufferReader(good_bytes())) as reader:
+        schema, version = reader.schema, reader.get_batch(0).column("version")
+    columns = [version]
+    for field in list(schema)[1:]:
+        values = pa.array([], field.type.value_type)
+        if field.name == "sequences":
+            parts = [values.field(part.name) for part in values.type]
+            at = next(i for i, part in enumerate(parts) if pa.types.is_list(part.type))
+            offsets = pa.py_buffer((1).to_bytes(4, "little"))
+            parts[at] = pa.Array.from_buffers(parts[at].type, 0, [None, offsets], children=[parts[at].values])
+            values = pa.StructArray.from_arrays(parts, fields=list(values.type))
+        whole = pa.array([[]], field.type)
+        columns.append(pa.Array.from_buffers(field.type, 1, whole.buffers()[:2], children=[values]))
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, schema) as writer:
+        writer.write_batch(pa.record_batch(columns, schema=schema))
+    with pytest.raises(ReferencesError):
+        References(sink.getvalue())

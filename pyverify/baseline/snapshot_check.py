@@ -44,13 +44,20 @@ def is_snapshot(row: pa.RecordBatch) -> bool:
 
 
 def _has_nulls(name: str, array: pa.Array) -> bool:
+    """Whether there is nothing where there must be something: a null, or values that lists speak of."""
     if array.null_count and name not in _MAY_BE_NULL:
         return True
     if pa.types.is_struct(array.type):
         return any(_has_nulls(f"{name}.{field.name}", array.field(field.name)) for field in array.type)
     if pa.types.is_list(array.type) or pa.types.is_large_list(array.type):
-        return _has_nulls(name, array.flatten())
+        return not _ends_within(array) or _has_nulls(name, array.flatten())
     return False
+
+
+def _ends_within(lists: pa.Array) -> bool:
+    """Whether lists end where there are values: of no lists Arrow does not check it, and ends the process there."""
+    offsets = lists.buffers()[1]
+    return offsets is not None and offsets.size > 0 and lists.offsets[-1].as_py() <= len(lists.values)
 
 
 def _are_baselines(table: pa.StructArray) -> bool:
