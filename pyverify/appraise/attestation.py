@@ -156,8 +156,8 @@ def attest(
     # A quote by a key of another machine says nothing to that machine's rows (DESIGN section 5.8): it may be a copy.
     # One whose nonce the ledger has as spent by another must not pass for the first of them.
     heard = proofs.signature_ok & known & (fresh != Freshness.REPLAYED)
-    facts = _facts(proofs, sent, names, nonces, attests, asked, heard)
-    facts["last"] = _last_relied(proofs, row_of, coverage.relied)[heard]
+    last = _last_relied(proofs, row_of, coverage.relied)
+    facts = _facts(proofs, sent, names, nonces, attests, asked, last, heard)
     answered = _answered(coverage.relied, row_of, nonces, n)
     return _in_rows(coverage, proofs, sent, names, levels, fresh, answered, facts)
 
@@ -230,6 +230,7 @@ def _facts(
     nonces: list[bytes],
     attests: list[bytes],
     asked: Asked,
+    last: npt.NDArray[np.bool_],
     heard: npt.NDArray[np.bool_],
 ) -> dict[str, Any]:
     """Those of :class:`Attestation`, of the quotes of a mask."""
@@ -244,6 +245,7 @@ def _facts(
         "attest": [attests[i] for i in numbers],
         "issued_at": [None if entry is None else entry[0] for entry in entries],
         **{name: getattr(proofs, name)[good] for name in counters},
+        "last": last[good],
     }
 
 

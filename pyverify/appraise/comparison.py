@@ -17,6 +17,7 @@ from pyverify.appraise.difference import difference_findings, pcr_names
 from pyverify.appraise.finding_columns import FindingColumns
 from pyverify.appraise.logged_pcr import LoggedPcr
 from pyverify.appraise.policy import WEAK_BANKS, Policy
+from pyverify.appraise.replay_check import bank_lost
 from pyverify.appraise.stages import STAGES
 from pyverify.appraise.superseded import HeldPcr
 from pyverify.appraise.variation import is_variation
@@ -164,9 +165,7 @@ class Comparison:
                 bits = self._references.differs(bank, values, self._profile, mask)
                 self.differs[bank] = np.where(rows, bits & masks, np.uint32(0))
                 self._tell_of_other_kind(bank, values, rows & self._masks.of_registers, findings)
-            hint = f"the log has no complete {bank} bank, which the learning boot had"
-            finding = Finding("bank.missing", Severity.HIGH, hint, bank=bank)
-            findings.add_to_all(np.flatnonzero((self._wanted & bit != 0) & ~usable), finding)
+            findings.add_to_all(np.flatnonzero((self._wanted & bit != 0) & ~usable), bank_lost(bank))
         nothing = Finding("bank.missing", Severity.HIGH, "[banks] allowed: the baseline has no bank that counts")
         findings.add_to_all(np.flatnonzero(self._judged & (self._wanted == 0)), nothing)
         weak = np.uint32(mask_of(WEAK_BANKS))

@@ -21,6 +21,7 @@ from pyverify.appraise.secure_boot_rules import SecureBootRules
 from pyverify.appraise.structure import structure_findings
 from pyverify.evidence.columns import Items, Ragged
 from pyverify.evidence.data_check import DataChecks, check_data
+from pyverify.evidence.gather import row_bytes
 from pyverify.evidence.scanned import ScannedLogs
 from pyverify.findings import Finding
 
@@ -95,8 +96,7 @@ def check_logs(
         return
     banks = np.where(of_registers, banks | np.uint32(_OF_REGISTERS), banks)
     keys = np.concatenate([digests[rows], banks[rows, None].view(np.uint8)], axis=1)
-    data, width = keys.tobytes(), keys.shape[1]
-    name_of = [data[at : at + width] for at in range(0, len(data), width)]
+    name_of = row_bytes(keys)
     names = list(dict.fromkeys(name_of))
     number_of = {name: number for number, name in enumerate(names)}
     distinct_of = np.fromiter(map(number_of.__getitem__, name_of), np.int64, len(rows))

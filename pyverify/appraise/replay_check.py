@@ -88,12 +88,16 @@ def lacking_banks(
 
     ``learned`` are the banks of each row's baseline, a bit each, uint32 of shape [n]; all else is as there.
     """
-    complete = replayed.logs["banks"] & ~replayed.logs["incomplete"]
     for bank in banks_of(int(np.bitwise_or.reduce(learned, initial=np.uint32(0)))):
-        bit = np.uint32(1 << BY_NAME[bank].index)
-        lost = judged & (learned & ~complete & bit != 0) & (proven[bank] == 0)
-        hint = f"the log has no complete {bank} bank, which the learning boot had"
-        findings.add_to_all(np.flatnonzero(lost), Finding("bank.missing", Severity.HIGH, hint, bank=bank))
+        had = learned & np.uint32(1 << BY_NAME[bank].index) != 0
+        lost = judged & had & ~replayed.has_bank(bank) & (proven[bank] == 0)
+        findings.add_to_all(np.flatnonzero(lost), bank_lost(bank))
+
+
+def bank_lost(bank: str) -> Finding:
+    """What is told of a log without a bank that was learned."""
+    hint = f"the log has no complete {bank} bank, which the learning boot had"
+    return Finding("bank.missing", Severity.HIGH, hint, bank=bank)
 
 
 def _mismatches(

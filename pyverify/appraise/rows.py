@@ -15,7 +15,8 @@ from pyverify.algorithms import BY_NAME
 from pyverify.appraise.finding_columns import FindingColumns
 from pyverify.appraise.verdict import FAULT_TYPE, SOURCE_TYPE
 from pyverify.errors import UsageError
-from pyverify.evidence.columns import NAME_PATTERN, Items, Ragged, Repeated, evidence_schema
+from pyverify.evidence.columns import NAME_PATTERN, Items, Ragged, Repeated, evidence_schema, items_of
+from pyverify.evidence.gather import row_bytes
 from pyverify.evidence.times import NO_TIME, existing_times
 from pyverify.findings import CODES, Finding, Severity
 
@@ -115,8 +116,13 @@ def evidence_ids(batch: pa.RecordBatch, present: npt.NDArray[np.bool_], digests:
         tag = name.encode() + b"\0"
         known = _words(*_marked(present, digests)) if name == "event_log" else _digests(batch.column(name))
         facts = [fact if words == _ABSENT else fact + tag + words for fact, words in zip(facts, known, strict=True)]
-    ids = log_digests(Ragged.of([*facts])).tobytes()
-    return [ids[at : at + 32] for at in range(0, len(ids), 32)]
+    return row_bytes(log_digests(Ragged.of([*facts])))
+
+
+def ids_of(batch: pa.RecordBatch) -> list[bytes]:
+    """:func:`evidence_ids` of a batch of which nothing is known yet."""
+    logs = items_of(batch.column("event_log"))
+    return evidence_ids(batch, logs.present, log_digests(logs))
 
 
 def _digests(column: Any) -> list[bytes]:

@@ -187,13 +187,10 @@ def _newest(connection: sa.Connection, table: sa.Table) -> Iterator[Any]:
 
 
 def _write_identity(connection: sa.Connection, snapshot: Snapshot) -> None:
-    asked, spent = schema.challenge, schema.spent
     for row in stream(connection, enrolled_keys()):
         snapshot.add("enrolled", {name: getattr(row, name) for name in _KEY_FACTS})
-    is_same = sa.and_(asked.c.ak_name == spent.c.ak_name, asked.c.nonce == spent.c.nonce)
-    challenges = sa.select(asked.c.ak_name, asked.c.nonce, asked.c.issued_at, spent.c.attest.label("spent_by"))
-    order = (asked.c.ak_name, asked.c.issued_at, asked.c.nonce)
-    for row in stream(connection, challenges.select_from(asked.outerjoin(spent, is_same)).order_by(*order)):
+    asked = schema.challenge.c
+    for row in stream(connection, schema.challenges().order_by(asked.ak_name, asked.issued_at, asked.nonce)):
         snapshot.add("challenges", row._asdict())
     for der in connection.scalars(sa.select(schema.root.c.certificate).order_by(schema.root.c.key)):
         snapshot.add("roots", der)

@@ -12,6 +12,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from pyverify.baseline import schema
 from pyverify.baseline.booted import remember
+from pyverify.baseline.database import chunks
 from pyverify.baseline.freshness import FINDINGS, MAX_AGE, Freshness, judge
 from pyverify.baseline.identity import Challenge, in_micros, is_key_name, to_micros
 from pyverify.baseline.place import Reached
@@ -21,9 +22,6 @@ from pyverify.errors import StoreError, UsageError
 NONCE_SIZE: Final = 32
 """Bytes of a nonce that is made here: what every TPM takes as qualifying data."""
 _NONCE_SIZES: Final = range(16, 65)  # SPEC section 8.5; the most is the digest of the largest hash
-
-_CHUNK: Final = 500
-"""Rows looked up in one statement: SQLite allows 999 parameters in its oldest builds still about."""
 
 _INSERT: Final[dict[str, Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
@@ -68,7 +66,7 @@ class Ledger:
         rows = [_row(challenge) for challenge in challenges]
         with self._store.changing("challenge") as (connection, number):
             rows = [{**row, "change": number} for row in rows]
-            return sum(_add(connection, rows[at : at + _CHUNK]) for at in range(0, len(rows), _CHUNK))
+            return sum(_add(connection, part) for part in chunks(rows))
 
     def consume(self, verdict: _Spendable, *, at: datetime.datetime) -> Any:
         """Spends the nonces of a verdict and gives the verdict that stands: for a service, one boot at a time.
@@ -127,11 +125,10 @@ class Ledger:
         codes: dict[int, Freshness] = {}
         order = sorted(range(len(quotes)), key=lambda index: quotes[index][:2])
         with self._store.changing("spend") as (connection, number):
-            for first in range(0, len(order), _CHUNK):
-                chunk = order[first : first + _CHUNK]
-                some = [quotes[index] for index in chunk]
+            for part in chunks(order):
+                some = [quotes[index] for index in part]
                 _spend(connection, number, some, now)
-                codes |= zip(chunk, _judge(connection, some, now, oldest), strict=True)
+                codes |= zip(part, _judge(connection, some, now, oldest), strict=True)
         return [codes[index] for index in range(len(quotes))]
 
 
@@ -152,7 +149,7 @@ def _row(challenge: Challenge) -> dict[str, Any]:
     }
 
 
-def _add(connection: sa.Connection, rows: list[dict[str, Any]]) -> int:
+def _add(connection: sa.Connection, rows: Sequence[dict[str, Any]]) -> int:
     """Adds challenges unless they are there, and makes sure that all then are as they should be; how many were new."""
     pairs = [(row["ak_name"], row["nonce"]) for row in rows]
     before = _entries(connection, pairs)
@@ -206,12 +203,9 @@ def _entries(
     connection: sa.Connection, pairs: list[tuple[bytes, bytes]]
 ) -> dict[tuple[bytes, bytes], tuple[int, bytes | None]]:
     """Of each of these challenges that is there, when it was issued and what spent it."""
-    asked, spent = schema.challenge, schema.spent
-    is_same = sa.and_(asked.c.ak_name == spent.c.ak_name, asked.c.nonce == spent.c.nonce)
-    query = sa.select(asked, spent.c.attest).select_from(asked.outerjoin(spent, is_same))
     wanted = set(pairs)
-    rows = connection.execute(query.where(asked.c.nonce.in_({nonce for _, nonce in pairs})))
-    found = {(bytes(row.ak_name), bytes(row.nonce)): (row.issued_at, row.attest) for row in rows}
+    rows = connection.execute(schema.challenges().where(schema.challenge.c.nonce.in_({nonce for _, nonce in pairs})))
+    found = {(bytes(row.ak_name), bytes(row.nonce)): (row.issued_at, row.spent_by) for row in rows}
     return {pair: entry for pair, entry in found.items() if pair in wanted}
 
 

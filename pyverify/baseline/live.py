@@ -57,12 +57,8 @@ def _concerns(connection: sa.Connection, machine: str, *, since: int) -> bool:
 
 def _challenges(connection: sa.Connection, machine: str) -> Iterator[Challenge]:
     """All that the keys of a machine were ever asked, and what spent it."""
-    asked, spent, enrolled = schema.challenge, schema.spent, schema.enrolled
-    is_same = sa.and_(asked.c.ak_name == spent.c.ak_name, asked.c.nonce == spent.c.nonce)
-    query = sa.select(asked.c.ak_name, asked.c.nonce, asked.c.issued_at, spent.c.attest)
-    rows = query.select_from(
-        enrolled.join(asked, enrolled.c.ak_name == asked.c.ak_name).outerjoin(spent, is_same)
-    ).where(enrolled.c.machine == machine)
-    for row in connection.execute(rows):
-        attest = None if row.attest is None else bytes(row.attest)
-        yield Challenge(bytes(row.ak_name), bytes(row.nonce), from_micros(row.issued_at), machine, attest)
+    enrolled = schema.enrolled.c
+    own = sa.select(enrolled.ak_name).where(enrolled.machine == machine)
+    for row in connection.execute(schema.challenges().where(schema.challenge.c.ak_name.in_(own))):
+        spent_by = None if row.spent_by is None else bytes(row.spent_by)
+        yield Challenge(bytes(row.ak_name), bytes(row.nonce), from_micros(row.issued_at), machine, spent_by)

@@ -56,7 +56,7 @@ class References:
     def __init__(self, data: pa.Buffer, digest: bytes | None = None) -> None:
         self._data = data
         self._digest = digest
-        self._asking = False
+        self._is_file = True
         try:
             with pa.ipc.open_file(pa.BufferReader(data)) as reader:
                 if reader.schema != SCHEMA:
@@ -151,7 +151,7 @@ class References:
         Raises:
             ReferencesError: it has challenges that were put into it (:meth:`asking`), so that it is no file.
         """
-        if self._asking:
+        if not self._is_file:
             raise ReferencesError("references with challenges that were put into them cannot be saved")
         path.write_bytes(memoryview(self._data))
 
@@ -166,11 +166,10 @@ class References:
             other._identity = self._identity.asking(challenges)
             if not other._identity.is_asked_consistently():
                 raise ReferencesError("the challenges contradict each other")
-            other._digest = hashlib.sha256(self.id + challenges_digest(challenges)).digest()
+            other.id = hashlib.sha256(self.id + challenges_digest(challenges)).digest()
         except (pa.ArrowException, OverflowError, TypeError) as error:
             raise ReferencesError(f"challenges with values that cannot be: {error}") from error
-        other._asking = True
-        other.__dict__.pop("id", None)
+        other._is_file = False
         return other
 
     @cached_property

@@ -253,6 +253,13 @@ def change_of(table: sa.Table) -> sa.Column[int]:
     return change.c.number if table is change else table.c.change
 
 
+def challenges() -> sa.Select[Any]:
+    """The challenges, each with the SHA-256 of the attest that spent it, where one did."""
+    is_same = sa.and_(challenge.c.ak_name == spent.c.ak_name, challenge.c.nonce == spent.c.nonce)
+    facts = (challenge.c.ak_name, challenge.c.nonce, challenge.c.issued_at, spent.c.attest.label("spent_by"))
+    return sa.select(*facts).select_from(challenge.outerjoin(spent, is_same))
+
+
 def tables() -> tuple[sa.Table, ...]:
     """All tables of a store."""
     return (about, head, *COVERED)

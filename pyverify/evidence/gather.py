@@ -27,6 +27,12 @@ def _windows(blob: Bytes, width: int) -> Bytes:
     return np.lib.stride_tricks.as_strided(blob, (len(blob) - width + 1, width), (1, 1), writeable=False)
 
 
+def row_bytes(table: npt.NDArray[Any]) -> list[bytes]:
+    """Each row of a table of shape [n, width] as bytes."""
+    data, width = table.tobytes(), table.shape[1] * table.itemsize
+    return [data[at : at + width] for at in range(0, len(data), width)]
+
+
 def numbers_at(blob: Bytes, at: Places, dtype: str) -> npt.NDArray[np.uint64]:
     """The number (``<u4``, ``<u8``) at each place: uint64 of shape [len(at)]."""
     width = np.dtype(dtype).itemsize

@@ -22,11 +22,10 @@ from typing import IO, Final, NamedTuple, Self
 import pyarrow as pa
 
 from pyverify.appraise.booted import BOOTED
-from pyverify.appraise.rows import conform, evidence_ids, log_digests
+from pyverify.appraise.rows import conform, ids_of
 from pyverify.appraise.verdict import VERDICT_SCHEMA
 from pyverify.baseline.references import References
 from pyverify.errors import OutputError, ReferencesError
-from pyverify.evidence.columns import Ragged
 from pyverify.fleet.list_facts import LIST_FACTS
 from pyverify.fleet.partial import finished_file, remove_unfinished, writing
 from pyverify.fleet.quote_facts import QUOTE_FACTS
@@ -56,9 +55,7 @@ class Appraised(NamedTuple):
 def rows_digest(batch: pa.RecordBatch, ids: list[bytes] | None = None) -> bytes:
     """SHA-256 over all that an appraisal reads of a batch. ``ids`` are the evidence ids of its rows where known."""
     if ids is None:
-        rows = conform(batch)
-        logs = Ragged.from_arrow(rows.column("event_log"))
-        ids = evidence_ids(rows, logs.present, log_digests(logs))
+        ids = ids_of(conform(batch))
     keys = batch.select([name for name in _KEYS if name in batch.schema.names])
     return hashlib.sha256(b"".join(ids) + memoryview(keys.serialize())).digest()
 

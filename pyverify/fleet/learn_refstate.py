@@ -10,13 +10,12 @@ from typing import Final, NamedTuple
 import pyarrow as pa
 
 from pyverify.appraise.policy import Policy
-from pyverify.appraise.rows import conform, evidence_ids, log_digests
+from pyverify.appraise.rows import conform, ids_of
 from pyverify.baseline.interchange.keylime_check import check
 from pyverify.baseline.interchange.keylime_refstate import Refstate
 from pyverify.baseline.model import Origin, State
 from pyverify.baseline.store import Store, insert_baselines
 from pyverify.errors import EvidenceError
-from pyverify.evidence.columns import Ragged
 from pyverify.evidence.eventlog import EventLog
 from pyverify.evidence.log_kinds import transcode
 from pyverify.fleet.boot_order import BootKey, boot_keys
@@ -107,9 +106,7 @@ def _vouched(source: Source, first: dict[str, BootKey], refstate: Refstate) -> d
     for batch in source.batches():
         for row, item in enumerate(boot_keys(batch)):
             if item is not None and first.get(item[0]) == item[1] and item[0] not in found:
-                boot = conform(batch.slice(row, 1))
-                logs = Ragged.from_arrow(boot.column("event_log"))
-                (evidence_id,) = evidence_ids(boot, logs.present, log_digests(logs))
+                (evidence_id,) = ids_of(conform(batch.slice(row, 1)))
                 found[item[0]] = _Looked(_check(item[0], batch, row, refstate), evidence_id)
     return found
 

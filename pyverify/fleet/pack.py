@@ -22,9 +22,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pyverify.appraise.rows import evidence_ids, log_digests
+from pyverify.appraise.rows import ids_of
 from pyverify.errors import ArchiveError, UsageError
-from pyverify.evidence.columns import Ragged
 from pyverify.fleet.parquet_rows import evidence_sizes
 from pyverify.fleet.partial import discard, finished_file, locked, partial_of, remove_unfinished, sync_folder, writing
 from pyverify.fleet.rows import FILES, source_schema
@@ -310,10 +309,7 @@ def _row_groups(path: Path) -> list[str]:
 def _digest(rows: pa.Table) -> str:
     """SHA-256 over all that the rows hold."""
     (batch,) = rows.to_batches()
-    logs = Ragged.from_arrow(batch.column("event_log"))
-    total = hashlib.sha256()
-    for one in evidence_ids(batch, logs.present, log_digests(logs)):
-        total.update(one)
+    total = hashlib.sha256(b"".join(ids_of(batch)))
     rest = ("schema_version", "machine", "boot", "boot_seq", "collected_at", "fault", "files")
     total.update(repr(batch.select(rest).to_pylist()).encode())
     return total.hexdigest()

@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 from pyverify.findings import CODES, Finding
 from pyverify.fleet.list_facts import LIST_FACTS
 from pyverify.fleet.quote_facts import QUOTE_FACTS
-from pyverify.fleet.shrunk import judge_lists, shrunk_quotes
+from pyverify.fleet.shrunk import judge_lists, numbered, shrunk_quotes
 
 _PARTS: Final = 64
 """Files that rows are spread over: of a hundred million quotes, some 300 MB are in memory at a time."""
@@ -42,7 +42,7 @@ def judge_sequence(quotes: pa.Table) -> Iterator[tuple[int, Finding]]:
     in the order of their boots. Among equals nothing is said of order.
     """
     rows = quotes.column("row").to_numpy()
-    keys = pc.dictionary_encode(quotes.column("ak_name")).combine_chunks().indices.to_numpy()
+    keys = numbered(quotes.column("ak_name"))
     yield from _replayed(quotes, rows, keys)
     yield from shrunk_quotes(quotes)
     columns = {name: quotes.column(name).to_numpy() for name in ("clock", "reset_count", "restart_count")}
@@ -74,9 +74,7 @@ def judge_sequence(quotes: pa.Table) -> Iterator[tuple[int, Finding]]:
 
 def _replayed(quotes: pa.Table, rows: npt.NDArray[Any], keys: npt.NDArray[Any]) -> Iterator[tuple[int, Finding]]:
     """Of the quotes with one nonce of one key, the first row's stands; the same again is a retry."""
-    nonces, attests = (
-        pc.dictionary_encode(quotes.column(name)).combine_chunks().indices.to_numpy() for name in ("nonce", "attest")
-    )
+    nonces, attests = (numbered(quotes.column(name)) for name in ("nonce", "attest"))
     order = np.lexsort((rows, nonces, keys))
     starts = np.ones(len(order), np.bool_)
     starts[1:] = (keys[order[1:]] != keys[order[:-1]]) | (nonces[order[1:]] != nonces[order[:-1]])

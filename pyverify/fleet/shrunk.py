@@ -35,7 +35,7 @@ def shrunk_quotes(quotes: pa.Table) -> Iterator[tuple[int, Finding]]:
     if not np.any(entries):
         return
     rows, clock = (known.column(name).to_numpy() for name in ("row", "clock"))
-    keys, boots = (_numbered(known.column(name)) for name in ("ak_name", "boot"))
+    keys, boots = (numbered(known.column(name)) for name in ("ak_name", "boot"))
     resets, restarts = (known.column(name).to_numpy() for name in ("reset_count", "restart_count"))
     most = most_before((keys, resets, restarts), clock, entries)
     most = np.maximum(most, np.where(boots >= 0, most_before((keys, resets, boots), clock, entries), -1))
@@ -52,7 +52,7 @@ def judge_lists(lists: pa.Table) -> Iterator[tuple[int, Finding]]:
     job has to wait for it.
     """
     rows, entries = (lists.column(name).to_numpy() for name in ("row", "entries"))
-    boot = tuple(_numbered(lists.column(name)) for name in ("machine", "boot"))
+    boot = tuple(numbered(lists.column(name)) for name in ("machine", "boot"))
     time = lists.column("collected_at").cast(pa.int64()).to_numpy()
     most = most_before(boot, time, entries)
     place_from_end = rows.max(initial=0) - rows
@@ -91,7 +91,7 @@ def most_before(groups: Sequence[npt.NDArray[Any]], order: npt.NDArray[Any], val
     return found
 
 
-def _numbered(column: pa.ChunkedArray) -> Numbers:
+def numbered(column: pa.ChunkedArray) -> Numbers:
     """A number for each distinct value; -1 for null."""
     indices = pc.dictionary_encode(column).combine_chunks().indices
     numbers: Numbers = pc.fill_null(indices.cast(pa.int64()), -1).to_numpy(zero_copy_only=False)

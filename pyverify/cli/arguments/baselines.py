@@ -6,7 +6,7 @@ import argparse
 from typing import Any, Final
 
 from pyverify.baseline.interchange.formats import FORMATS
-from pyverify.cli.arguments.shared import add_form, add_store_option, command, positive, time
+from pyverify.cli.arguments.shared import add_form, add_store_option, command, group, positive, time
 
 EXPORTS: Final = tuple(form.name for form in FORMATS if form.exports)
 IMPORTS: Final = (*(form.name for form in FORMATS if form.imports), "keylime-refstate")
@@ -15,8 +15,7 @@ IMPORTS: Final = (*(form.name for form in FORMATS if form.imports), "keylime-ref
 def add_baseline(commands: Any) -> None:
     """Adds ``baseline`` and its actions."""
     words = "what the machines should measure, and whether the store of it is whole"
-    parser: argparse.ArgumentParser = commands.add_parser("baseline", help=words, description=words)
-    actions = parser.add_subparsers(metavar="ACTION", required=True)
+    actions = group(commands, "baseline", words)
     _add_views(actions)
     _add_approve(_action(actions, "approve", "approve:approve", "what may be approved, or approve it"))
     _add_interchange(actions)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 from typing import Any
 
-from pyverify.cli.arguments.shared import add_form, command
+from pyverify.cli.arguments.shared import add_form, command, group
 from pyverify.cli.evidence_file import KINDS
 
 
@@ -41,9 +40,7 @@ def add_replay(commands: Any) -> None:
 def add_quote(commands: Any) -> None:
     """Adds ``quote verify``, with the flags of tpm2_checkquote."""
     words = "verify a signed quote; flags as tpm2_checkquote"
-    actions = commands.add_parser("quote", help=words, description=words).add_subparsers(
-        metavar="ACTION", required=True
-    )
+    actions = group(commands, "quote", words)
     verify = command(actions, "verify", "quote:verify", "is this quote signed by this key, over this nonce and PCRs?")
     verify.add_argument(
         "-u", "--public", metavar="FILE", required=True, help="key: TPM2B_PUBLIC, TPMT_PUBLIC, PEM or DER"
@@ -66,8 +63,7 @@ def add_quote(commands: Any) -> None:
 def add_policy(commands: Any) -> None:
     """Adds ``policy``."""
     words = "what a policy asks for"
-    parser: argparse.ArgumentParser = commands.add_parser("policy", help=words, description=words)
-    actions = parser.add_subparsers(metavar="ACTION", required=True)
+    actions = group(commands, "policy", words)
     show = command(actions, "show", "policy:show", "print a whole policy, with what each key means")
     show.add_argument("policy", metavar="NAME|FILE", nargs="?", default="default", help="(default: default)")
     show.add_argument("--format", choices=("toml", "json"), default="toml")

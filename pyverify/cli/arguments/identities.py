@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 from typing import Any
 
-from pyverify.cli.arguments.shared import add_identity_options, command, time
+from pyverify.cli.arguments.shared import add_identity_options, command, group, time
 
 
 def add_enroll(commands: Any) -> None:
@@ -27,8 +26,7 @@ def add_enroll(commands: Any) -> None:
 def add_challenge(commands: Any) -> None:
     """Adds ``challenge``."""
     words = "the ledger of nonces, and credential activation"
-    parser: argparse.ArgumentParser = commands.add_parser("challenge", help=words, description=words)
-    actions = parser.add_subparsers(metavar="ACTION", required=True)
+    actions = group(commands, "challenge", words)
     new = command(actions, "new", "challenge:new", "make a nonce for each key of a machine, or a credential")
     new.add_argument("machine", metavar="MACHINE")
     new.add_argument("public", metavar="FILE", nargs="*", help="with --activate: public areas of its EK and of its AK")

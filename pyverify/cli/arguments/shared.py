@@ -33,6 +33,12 @@ def command(commands: Any, name: str, run: str, words: str) -> argparse.Argument
     return parser
 
 
+def group(commands: Any, name: str, words: str) -> Any:
+    """A command that has actions, and what these are added to."""
+    parser = commands.add_parser(name, help=words, description=words)
+    return parser.add_subparsers(metavar="ACTION", required=True)
+
+
 def add_job_options(parser: argparse.ArgumentParser) -> None:
     """What the commands that work on an archive and a store have in common."""
     parser.add_argument("archive", metavar="ARCHIVE", help=ARCHIVE)
