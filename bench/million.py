@@ -10,12 +10,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
-
-import pyarrow as pa
 
 from bench import machine
 from bench.archives import record_batches
@@ -42,36 +41,25 @@ MEMORY_BAR_MB: Final = 1_000
 
 @dataclass(frozen=True)
 class Sent:
-    """What machines send: their boots, the policy they are held against, and how many of the boots went wrong."""
+    """What machines send, the policy it is held against, how many boots went wrong, how baselines are learned."""
 
-    fleet: Fleet | QuotedFleet
+    source: StreamedSource
     policy: Policy
     changed: int
+    learn: Callable[[Path], None]
 
     @classmethod
     def of(cls, case: str, machines: int, rounds: int) -> Sent:
         """A case by its name."""
         if case == "quotes":
             ecdsa = next(kind for kind in KINDS if kind.name == "ecdsa_p256")
-            return cls(QuotedFleet(ecdsa, machines, rounds), Policy.preset("archive"), 0)
+            signing = QuotedFleet(ecdsa, machines, rounds)
+            source = StreamedSource(len(signing), lambda rows: (quoted for quoted, _ in signing.batches(rows)))
+            return cls(source, Policy.preset("archive"), 0, partial(signing.enroll, challenged=False))
         fleet = (ListedFleet if case == "ima" else Fleet)(machines, rounds)
-        return cls(fleet, POLICY, sum(fleet.is_changed(one, rounds) for one in range(machines)))
-
-    def learn(self, store: Path) -> None:
-        """Makes a store with an active baseline for each machine, and their keys where they sign."""
-        if isinstance(self.fleet, QuotedFleet):
-            self.fleet.enroll(store, challenged=False)
-        else:
-            learn_into(store, self.fleet)
-
-    def source(self) -> StreamedSource:
-        """All boots."""
-        return StreamedSource(len(self.fleet), self._batches)
-
-    def _batches(self, rows: int) -> Iterator[pa.RecordBatch]:
-        if isinstance(self.fleet, QuotedFleet):
-            return (quoted for quoted, _ in self.fleet.batches(rows))
-        return record_batches(self.fleet.boots(), rows)
+        source = StreamedSource(len(fleet), lambda rows: record_batches(fleet.boots(), rows))
+        changed = sum(fleet.is_changed(one, rounds) for one in range(machines))
+        return cls(source, POLICY, changed, partial(learn_into, fleet=fleet))
 
 
 CASES: Final = ("logs", "ima", "quotes")
@@ -91,7 +79,7 @@ def _of_case(case: str, machines: int, rounds: int) -> Iterator[Line]:
         store = Path(name, "store.db")
         sent.learn(store)
         done = _in_own_process(store, case, machines, rounds, cores)
-    boots = len(sent.fleet)
+    boots = sent.source.total
     if done["outcomes"] != {"trusted": boots - sent.changed} | ({"untrusted": sent.changed} if sent.changed else {}):
         raise DifferentResultsError(f"{case}: {done['outcomes']} of {boots} boots, {sent.changed} of which went wrong")
     name = f"all-{case}-{boots}-boots-of-{machines}-machines"
@@ -114,11 +102,11 @@ def _work(store: str, case: str, machines: int, rounds: int, jobs: int) -> dict[
         references = opened.references()
     summary = Summary(sent.policy.name, references.id, AS_OF)
     start = time.perf_counter()
-    for _ in run(sent.source(), references=references, policy=sent.policy, as_of=AS_OF, jobs=jobs, summary=summary):
+    for _ in run(sent.source, references=references, policy=sent.policy, as_of=AS_OF, jobs=jobs, summary=summary):
         pass
     seconds = time.perf_counter() - start
     peak = peak_mb()
-    few = Sent.of(case, machines, min(rounds, _STAGE_ROUNDS)).source()
+    few = Sent.of(case, machines, min(rounds, _STAGE_ROUNDS)).source
     stages = stage_seconds(few.batches(max_rows=BATCH_ROWS, max_bytes=BATCH_BYTES), references, sent.policy)
     return {"seconds": seconds, "peak_mb": peak, "outcomes": dict(summary.outcomes), "stages": stages}
 

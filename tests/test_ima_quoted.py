@@ -19,6 +19,26 @@ from pyverify.evidence.bundle import ImaList
 from pyverify.replay import replay as replay_logs
 
 
+def judged(evidence: list[Evidence], logs: list[bytes], quoted, authentic, **known) -> FindingColumns:
+    """What is found of lists beside these logs, where quotes prove these PCRs to hold these values."""
+    n = len(evidence)
+    replayed = replay_logs(logs)
+    findings = FindingColumns(n)
+    judge_ima(
+        evidence_batch(evidence),
+        of_cohort=np.full(n, -1),
+        judged=np.ones(n, np.bool_),
+        as_of=NOW,
+        values=replayed.values,
+        usable={bank: replayed.has_bank(bank) for bank in replayed.values},
+        quoted=quoted,
+        authentic=authentic,
+        findings=findings,
+        **known,
+    )
+    return findings
+
+
 def proven(data: bytes | None, *, pcr10: dict[str, bytes] | None = None, masks: int | None = 0xFFFFFF, **changed):
     """Codes and severities of a list where quotes are judged; ``pcr10`` are by bank the values that they prove."""
     values = {bank: replay(data or b"", bank) for bank in BANKS} if pcr10 is None else pcr10
@@ -28,22 +48,14 @@ def proven(data: bytes | None, *, pcr10: dict[str, bytes] | None = None, masks: 
         authentic[bank][0, 10] = np.frombuffer(value, np.uint8)
     for (bank, pcr), value in changed.get("others", {}).items():
         authentic[bank][0, pcr] = np.frombuffer(value, np.uint8)
-    quoted = {bank: np.full(n, masks, np.uint32) for bank in values}
-    replayed = replay_logs([LOG])
-    findings = FindingColumns(n)
-    judge_ima(
-        evidence_batch([Evidence("m", "2", ima=None if data is None else [ImaList("binary", data)])]),
+    findings = judged(
+        [Evidence("m", "2", ima=None if data is None else [ImaList("binary", data)])],
+        [LOG],
+        {bank: np.full(n, masks, np.uint32) for bank in values},
+        authentic,
         references=changed.get("known", references()),
         baseline=np.zeros(n, np.int64),
-        of_cohort=np.full(n, -1),
-        judged=np.ones(n, np.bool_),
-        as_of=NOW,
-        values=replayed.values,
-        usable={bank: replayed.has_bank(bank) for bank in replayed.values},
-        quoted=quoted,
-        authentic=authentic,
         policy=changed.get("policy", POLICY),
-        findings=findings,
     )
     return [(f["code"], f["severity"], f["event"]) for f in findings.to_arrow().to_pylist()[0]]
 
@@ -160,21 +172,14 @@ def test_recorded_quotes_prove_recorded_lists():
             authentic[bank_of(name).name][row, int(pcr)] = np.frombuffer(bytes.fromhex(value), np.uint8)
             quoted[bank_of(name).name][row] |= 1 << int(pcr)
     lists = [ImaList("binary", (path / "ima" / "binary_runtime_measurements").read_bytes()) for path in folders]
-    replayed = replay_logs([(path / "binary_bios_measurements").read_bytes() for path in folders])
-    findings = FindingColumns(n)
-    judge_ima(
-        evidence_batch([Evidence("m", str(row), ima=[one]) for row, one in enumerate(lists)]),
+    findings = judged(
+        [Evidence("m", str(row), ima=[one]) for row, one in enumerate(lists)],
+        [(path / "binary_bios_measurements").read_bytes() for path in folders],
+        quoted,
+        authentic,
         references=References.of([]),
         baseline=np.full(n, -1),
-        of_cohort=np.full(n, -1),
-        judged=np.ones(n, np.bool_),
-        as_of=NOW,
-        values=replayed.values,
-        usable={bank: replayed.has_bank(bank) for bank in replayed.values},
-        quoted=quoted,
-        authentic=authentic,
         policy=POLICY,
-        findings=findings,
     )
     assert not (findings.high | findings.error).any()
     rows = dict(zip((path.name[:2] for path in folders), findings.to_arrow().to_pylist(), strict=True))

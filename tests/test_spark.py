@@ -8,10 +8,10 @@ import sys
 import threading
 import time
 
+import ima_samples as shrunk
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import test_shrunk as shrunk
 from attested_machine import DEFAULT, HOUR, NOW, Machine, references_of, store_of
 from baselines_by_hand import BANKS, baseline
 from conftest import small_log

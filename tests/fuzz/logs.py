@@ -8,6 +8,7 @@ from itertools import pairwise
 
 from conftest import ALGORITHMS, DATA, SHARED, entry, no_action, small_log, spec_id
 
+from fuzz.mutators import MOVES, move
 from fuzz.reader import FaultError, Log, Walk, read_log, replay
 from fuzz.target import Target
 from pyverify.algorithms import BANKS
@@ -82,15 +83,11 @@ def mutate_entries(data: bytes, most: int, seed: int, own: Callable[[bytes, int]
         return own(data, most)
     pieces = [data[a:b] for a, b in pairwise(cuts)] + [data[cuts[-1] :]]
     one, other = seed // 8 % (len(cuts) - 1), seed // 64 % (len(cuts) - 1)
-    match seed // 2 % 4:
-        case 0:
-            del pieces[one]
-        case 1:
-            pieces.insert(other, pieces[one])
-        case 2:
-            pieces[one], pieces[other] = pieces[other], pieces[one]
-        case 3:
-            pieces[one] = own(pieces[one], len(pieces[one]) + 32)
+    how = seed // 2 % (MOVES + 1)
+    if how < MOVES:
+        move(pieces, how, one, other)
+    else:
+        pieces[one] = own(pieces[one], len(pieces[one]) + 32)
     return b"".join(pieces)[:most]
 
 

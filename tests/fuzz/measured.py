@@ -10,6 +10,7 @@ from itertools import pairwise
 import numpy as np
 from conftest import ALGORITHMS, DATA, hash_of
 
+from fuzz.mutators import MOVES, move
 from fuzz.reader import Measured, read_ima, trace_ima
 from fuzz.target import Target
 from pyverify import _native
@@ -104,15 +105,11 @@ def mutate_list(data: bytes, most: int, seed: int, own: Callable[[bytes, int], b
     cuts = [0, *(1 + one.stop for one in entries)]
     pieces = [data[a:b] for a, b in pairwise([1, *cuts[1:]])]
     one, other = choose.randrange(len(pieces)), choose.randrange(len(pieces))
-    match choose.randrange(6):
-        case 0:
-            del pieces[one]
-        case 1:
-            pieces.insert(other, pieces[one])
-        case 2:
-            pieces[one], pieces[other] = pieces[other], pieces[one]
-        case _:
-            pieces[one] = _changed(entries[one], bank, choose, own)
+    how = choose.randrange(2 * MOVES)
+    if how < MOVES:
+        move(pieces, how, one, other)
+    else:
+        pieces[one] = _changed(entries[one], bank, choose, own)
     return (data[:1] + b"".join(pieces) + data[cuts[-1] :])[:most]
 
 

@@ -8,6 +8,9 @@ from collections.abc import Callable
 
 MOST_DEPTH = 12
 
+MOVES = 3
+"""How many ways :func:`move` has."""
+
 _Der = tuple[int, "bytes | list[_Der]"]
 """A tag, and its content: bytes, or what is nested in it."""
 
@@ -76,6 +79,17 @@ def _print_der(values: list[_Der]) -> bytes:
     return out
 
 
+def move(pieces: list[bytes], how: int, one: int, other: int) -> None:
+    """Takes a piece out, doubles it, or puts two in each other's place."""
+    match how:
+        case 0:
+            del pieces[one]
+        case 1:
+            pieces.insert(other, pieces[one])
+        case _:
+            pieces[one], pieces[other] = pieces[other], pieces[one]
+
+
 def mutate_lines(data: bytes, most: int, seed: int, own: Callable[[bytes, int], bytes]) -> bytes:
     """Lines taken out, doubled, moved, and what stands behind ``=`` or ``:`` in one put behind another; a third of the
     time libFuzzer's own mutation, of one line or of all."""
@@ -86,18 +100,14 @@ def mutate_lines(data: bytes, most: int, seed: int, own: Callable[[bytes, int], 
             return own(data, most)
         case 1:
             lines[one] = own(lines[one] or b" ", len(lines[one]) + 16)
-        case 2:
-            del lines[one]
-        case 3:
-            lines.insert(other, lines[one])
-        case 4:
-            lines[one], lines[other] = lines[other], lines[one]
-        case _:
+        case 5:
             for mark in (b"=", b":"):
                 head, found, _ = lines[one].partition(mark)
                 if found:
                     lines[one] = head + mark + choose.choice([lines[other].partition(mark)[2], *ODD])
                     break
+        case how:
+            move(lines, how - 2, one, other)
     return b"\n".join(lines)[:most]
 
 
