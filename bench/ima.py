@@ -9,7 +9,7 @@ import numpy as np
 
 from bench import machine
 from bench.cycles import sampled
-from bench.ima_lists import entry, files, fleet, python_replay
+from bench.ima_lists import ENTRIES, KNOWN, entry, files, fleet, python_replay
 from bench.plan import Plan
 from bench.results import DifferentResultsError, Line, Note
 from bench.templates import hash_name
@@ -24,9 +24,6 @@ _BENCH: Final = "ima"
 _BANKS: Final = ("sha256", "sm3_256")
 _LONG: Final = 100_000
 _BATCH: Final = 256
-_ENTRIES: Final = 150
-"""Of a machine's list, of ``_KNOWN`` files that the fleet runs; a whole distribution's list has ten times as many."""
-_KNOWN: Final = 2_000
 
 
 def replayed(lists: Ragged, bank: str, *, share: bool = True) -> Any:
@@ -38,7 +35,7 @@ def ima(plan: Plan) -> Iterator[Line | Note]:
     """All figures of this bench."""
     for bank in _BANKS:
         yield from _one_long_list(plan, bank, _LONG // 10 if plan.quick else _LONG)
-    lists = fleet(plan.boots, _ENTRIES, _KNOWN)
+    lists = fleet(plan.boots, ENTRIES, KNOWN)
     batches = [Ragged.of(list(lists[i : i + _BATCH])) for i in range(0, len(lists), _BATCH)]
     for bank in _BANKS:
         yield from _fleet(plan, bank, lists, batches)
@@ -92,8 +89,8 @@ def _fleet(plan: Plan, bank: str, lists: list[bytes], batches: list[Ragged]) -> 
         3,
     )
     python = sampled({"python": lambda: [python_replay(data, hash_name(bank)) for data in some]}, 3)["python"].seconds
-    entries = len(lists) * (_ENTRIES + 2)
-    case, isa, seconds = f"{bank}-fleet-{len(lists)}x{_ENTRIES + 2}", machine.isa((bank,)), taken[""].seconds
+    entries = len(lists) * (ENTRIES + 2)
+    case, isa, seconds = f"{bank}-fleet-{len(lists)}x{ENTRIES + 2}", machine.isa((bank,)), taken[""].seconds
     per_entry = seconds * 1e9 / entries
     yield Line(_BENCH, case, isa, 1, per_entry, "ns/entry", "unshared", taken["unshared"].seconds / seconds)
     yield Line(_BENCH, case, isa, 1, per_entry, "ns/entry", "python", python / len(some) * len(lists) / seconds)
@@ -102,7 +99,7 @@ def _fleet(plan: Plan, bank: str, lists: list[bytes], batches: list[Ragged]) -> 
 
 def _membership(plan: Plan, lists: list[bytes], batches: list[Ragged]) -> Iterator[Line]:
     """Entries against a set, beside a Python set of tuples."""
-    known = ImaSet.of(scan(Ragged.of([b"".join(files(_KNOWN))]), ["binary"]))
+    known = ImaSet.of(scan(Ragged.of([b"".join(files(KNOWN))]), ["binary"]))
     columns = [scan(batch, ["binary"] * len(batch)) for batch in batches]
     members = {(member.path, member.digest) for member in known}
     few = columns[0]
@@ -114,4 +111,4 @@ def _membership(plan: Plan, lists: list[bytes], batches: list[Ragged]) -> Iterat
     python = sampled({"": lambda: [pair in members for pair in pairs]}, plan.short_samples)
     entries = sum(len(one.entries) for one in columns)
     ours, theirs = taken[""].seconds / entries, python[""].seconds / len(pairs)
-    yield Line(_BENCH, f"all-set-{_KNOWN}-check", "any", 1, ours * 1e9, "ns/entry", "python", theirs / ours)
+    yield Line(_BENCH, f"all-set-{KNOWN}-check", "any", 1, ours * 1e9, "ns/entry", "python", theirs / ours)

@@ -10,6 +10,10 @@ from typing import Final
 
 _U32: Final = struct.Struct("<I")
 _UNPACK: Final = _U32.unpack_from
+ENTRIES: Final = 150
+"""Of a machine's list, of ``KNOWN`` files that the fleet runs; a whole distribution's list has ten times as many."""
+KNOWN: Final = 2_000
+
 _FOLDERS: Final = (
     "/usr/bin/",
     "/usr/sbin/",

@@ -9,12 +9,9 @@ from itertools import accumulate, islice
 from typing import Final
 
 from bench.fleet import Boot, Fleet
-from bench.ima_lists import entry, files
+from bench.ima_lists import ENTRIES, KNOWN, entry, files
 from pyverify.replay import replay
 
-ENTRIES: Final = 150
-"""Of a machine's list; a whole distribution's list has ten times as many."""
-_KNOWN: Final = 2_000
 _KINDS: Final = 16
 """Machines of one kind run the same files, some of which other kinds run too."""
 _AGGREGATED: Final = 10  # boot_aggregate is over PCR 0 to 9 (SPEC 7.5)
@@ -43,12 +40,12 @@ def _listed(boots: list[Boot]) -> Iterator[Boot]:
 def _files_run(kind: int, turn: int) -> bytes:
     """The files that one kind of machine runs; which one comes first tells one boot from another."""
     pool, offsets = _pool()
-    first, cut = kind * (_KNOWN - ENTRIES) // _KINDS, turn % ENTRIES
+    first, cut = kind * (KNOWN - ENTRIES) // _KINDS, turn % ENTRIES
     start, middle, end = (offsets[first + n] for n in (0, cut, ENTRIES))
     return pool[middle:end] + pool[start:middle]
 
 
 @cache
 def _pool() -> tuple[bytes, list[int]]:
-    entries = files(_KNOWN)
+    entries = files(KNOWN)
     return b"".join(entries), [0, *accumulate(map(len, entries))]
